@@ -1,0 +1,35 @@
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3.11
+BIN := .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+install: $(BIN)/.installed ## make .venv and install the pinned versions
+
+$(BIN)/.installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[extract,asr,demo,dev]"
+	touch $@
+
+demo: install ## make the demo data set, run the pipeline on it, print the results table
+	test -d data/raw/demo || rawmsa demo
+	dvc repro
+	rawmsa results
+
+repro: install ## run whatever is due for the data sets in data/raw
+	mkdir -p data/raw
+	dvc repro
+	rawmsa results
+
+test: install ## run the whole test suite
+	pytest -n 2
+
+lint: install ## ruff and mypy
+	ruff check .
+	ruff format --check .
+	mypy
+
+help: ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1	\2/' | expand -t 16
+
+.PHONY: install demo repro test lint help

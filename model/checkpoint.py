@@ -1,0 +1,58 @@
+"""A run's folder. run.json holds all that rebuilds the network, weights.safetensors what fills it, the text
+encoder's weights included, so that neither params.yaml nor a hub is needed to predict."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file, save_file
+from transformers import BertModel
+
+from model import build
+from model.encoders import bert_from
+from model.network import BaseNetwork, Dims
+from pipeline import tables
+from pipeline.errors import TableError
+
+RUN = "run.json"
+WEIGHTS = "weights.safetensors"
+CURVES = "curves.csv"
+ULABELS = "ulabels.parquet"
+PREDICTIONS = "predictions.parquet"
+
+
+def save(folder: Path, network: BaseNetwork, run: dict[str, Any]) -> None:
+    """Write run.json and the weights; equal weights give equal bytes."""
+    tables.write_json(folder / RUN, run)
+    save_file({name: value.contiguous().cpu() for name, value in network.state_dict().items()}, folder / WEIGHTS)
+
+
+def describe(folder: Path) -> dict[str, Any]:
+    """The content of run.json."""
+    return dict(tables.read_json(folder / RUN))
+
+
+def load(folder: Path) -> BaseNetwork:
+    """The network with the weights of the run's best epoch. Raises TableError where none were kept."""
+    weights = folder / WEIGHTS
+    if not weights.is_file():
+        raise TableError(
+            f"{folder} holds no {WEIGHTS}: train.keep in params.yaml kept another seed's, or none. "
+            "Name a run whose run.json says weights: true, or set train.keep to all and run: dvc repro train"
+        )
+    run = describe(folder)
+    network = network_of(run, bert_from(run["encoder_config"]) if run["encoder_config"] else None)
+    network.load_state_dict(load_file(weights))
+    return network
+
+
+def network_of(run: Mapping[str, Any], encoder: BertModel | None) -> BaseNetwork:
+    """The network that a run.json describes around its text encoder, with random weights of its own."""
+    low, high = run["label_range"]
+    dims = Dims(encoder, **frame_widths(run), label_range=(low, high))
+    return build(run["network"], dims, run["hyper"]["architecture"])
+
+
+def frame_widths(run: Mapping[str, Any]) -> dict[str, int]:
+    """Columns a frame of audio and vision; 0 where the run had none."""
+    return {modality: len(run["columns"].get(modality, [])) for modality in ("audio", "vision")}

@@ -1,0 +1,125 @@
+"""The one loop: AdamW, accumulation, early stop on the validation split. It never receives the test split."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from model import metrics
+from model.batch import Batch, Clips
+from model.hyper import Fit, Group
+from model.network import BaseNetwork, Output
+from pipeline import tables
+from pipeline.errors import ParamsError
+
+EVALUATION_BATCH = 64
+
+
+@dataclass(frozen=True)
+class History:
+    """curves: one row an epoch; ulabels: tables.ULABELS, or None; best_epoch counts from 1."""
+
+    curves: list[dict[str, Any]]
+    ulabels: pa.Table | None
+    best_epoch: int
+
+    @property
+    def best(self) -> dict[str, Any]:
+        return self.curves[self.best_epoch - 1]
+
+
+def device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def precision() -> str:
+    """What the network computes in: bfloat16 (autocast) on CUDA, else float32."""
+    return "bfloat16" if device().type == "cuda" else "float32"
+
+
+def seeded(seed: int) -> None:
+    """Makes all that follows repeatable; call it before the network is built."""
+    os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # what CUDA's matrix products and LSTMs want for it
+    torch.manual_seed(seed)
+    torch.use_deterministic_algorithms(True)
+
+
+def fit(
+    network: BaseNetwork, train: Clips, valid: Clips, groups: Mapping[str, Group], params: Fit, seed: int
+) -> History:
+    """Trains in place and leaves the weights of the epoch with the lowest validation MAE."""
+    network.to(device())
+    optimizer = torch.optim.AdamW(_groups(network, groups))
+    curves: list[dict[str, Any]] = []
+    ulabels: list[pa.Table] = []
+    best_epoch, weights = 0, {}
+    for epoch in range(1, params.max_epochs + 1):
+        terms = _train_epoch(network, train, optimizer, params, seed, epoch)
+        curves.append({"epoch": epoch, "train_loss": sum(terms.values()), **_validate(network, valid)})
+        curves[-1] |= {f"loss_{name}": value for name, value in terms.items()}
+        if (made := network.ulabels()) is not None:
+            ulabels.append(made.add_column(0, tables.ULABELS.field("epoch"), pa.array([epoch] * len(made), pa.int32())))
+        if not best_epoch or curves[-1]["valid_mae"] < curves[best_epoch - 1]["valid_mae"]:
+            best_epoch = epoch
+            weights = {name: value.clone() for name, value in network.state_dict().items()}
+        if epoch - best_epoch >= params.patience:
+            break
+    network.load_state_dict(weights)
+    return History(curves, pa.concat_tables(ulabels) if ulabels else None, best_epoch)
+
+
+def forward(network: BaseNetwork, batch: Batch) -> Output:
+    with torch.autocast(device().type, torch.bfloat16, enabled=precision() == "bfloat16"):
+        return network(batch)
+
+
+def _train_epoch(
+    network: BaseNetwork, train: Clips, optimizer: torch.optim.Optimizer, params: Fit, seed: int, epoch: int
+) -> dict[str, float]:
+    """The mean of each term of the loss over the clips."""
+    network.train()
+    totals: dict[str, float] = {}
+    for step in train.steps(params.batch, params.accumulate, seed, epoch):
+        clips = sum(len(batch) for batch in step)
+        optimizer.zero_grad()
+        for batch in (batch.to(device()) for batch in step):
+            output = forward(network, batch)
+            terms = network.loss(output, batch)
+            (sum(terms.values(), torch.zeros(())) * (len(batch) / clips)).backward()  # the mean over the step
+            network.observe(output, batch, epoch)
+            for name, term in terms.items():
+                totals[name] = totals.get(name, 0.0) + term.item() * len(batch)
+        optimizer.step()
+    return {name: total / len(train) for name, total in totals.items()}
+
+
+@torch.inference_mode()
+def _validate(network: BaseNetwork, valid: Clips) -> dict[str, float | None]:
+    """Loss, MAE and correlation of the validation split, each clip counting the same."""
+    network.eval()
+    loss, predictions, labels = 0.0, [], []
+    for positions in valid.ordered(EVALUATION_BATCH):
+        batch = valid.batch(positions).to(device())
+        output = forward(network, batch)
+        loss += sum(term.item() for term in network.loss(output, batch).values()) * len(batch)
+        predictions.append(output["fusion"].prediction.float().cpu().numpy())
+        labels.append(batch.labels.cpu().numpy())
+    p, y = np.concatenate(predictions), np.concatenate(labels)
+    return {"valid_loss": loss / len(valid), "valid_mae": metrics.mae(p, y), "valid_corr": metrics.corr(p, y)}
+
+
+def _groups(network: BaseNetwork, groups: Mapping[str, Group]) -> list[dict[str, Any]]:
+    """Two optimiser groups a group: weights decay, biases and norms do not."""
+    settings = []
+    for name, parameters in network.parameter_groups().items():
+        if name not in groups:
+            raise ParamsError(f"params.yaml: the network's groups have no '{name}', only {sorted(groups)}. Add it.")
+        for decays in (True, False):
+            members = [parameter for parameter in parameters if (parameter.ndim > 1) == decays]
+            decay = groups[name].weight_decay if decays else 0.0
+            settings.append({"params": members, "lr": groups[name].lr, "weight_decay": decay})
+    return settings

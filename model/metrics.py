@@ -1,0 +1,91 @@
+"""The field's measures of predictions against labels, exactly as its published tables have them.
+
+Source: metricsTop of MMSA, less its rounding. All arrays are flat float32, which decides on which side
+of a class's edge (-.7, .1 ...) a value falls.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+Convention = Literal["mosi", "sims"]
+Scores = dict[str, float | None]
+
+SIMS_EDGES = {"acc2": (0.0,), "acc3": (-0.1, 0.1), "acc5": (-0.7, -0.1, 0.1, 0.7)}  # classes are open below
+
+
+def score(convention: Convention, predictions: np.ndarray, labels: np.ndarray) -> Scores:
+    """Every measure of the convention, unrounded; None where it is not defined."""
+    measure = {"mosi": _mosi, "sims": _sims}[convention]
+    return measure(np.asarray(predictions, np.float32), np.asarray(labels, np.float32))
+
+
+def mae(predictions: np.ndarray, labels: np.ndarray) -> float:
+    return float(np.abs(predictions - labels).mean(dtype=np.float64))
+
+
+def corr(predictions: np.ndarray, labels: np.ndarray) -> float | None:
+    """Pearson's correlation; None where one side is constant."""
+    if len(labels) < 2 or np.ptp(predictions) == 0 or np.ptp(labels) == 0:
+        return None
+    return float(np.corrcoef(predictions.astype(np.float64), labels.astype(np.float64))[0, 1])
+
+
+def summary(scores: Sequence[Scores]) -> dict[str, object]:
+    """Mean and population standard deviation over seeds; None where one seed has none."""
+    columns = {name: [seed[name] for seed in scores] for name in scores[0]}
+    return {
+        **{name: _over(np.mean, values) for name, values in columns.items()},
+        "std": {name: _over(np.std, values) for name, values in columns.items()},
+        "seeds": len(scores),
+    }
+
+
+def _mosi(p: np.ndarray, y: np.ndarray) -> Scores:
+    """MOSI and MOSEI: *_nonneg is negative / non-negative, *_pos negative / positive without label 0."""
+    told = y != 0
+    return {
+        "mae": mae(p, y),
+        "corr": corr(p, y),
+        "acc2_nonneg": _accuracy(p >= 0, y >= 0),
+        "f1_nonneg": _f1(p >= 0, y >= 0),
+        "acc2_pos": _accuracy(p[told] > 0, y[told] > 0),
+        "f1_pos": _f1(p[told] > 0, y[told] > 0),
+        "acc5": _accuracy(np.round(p.clip(-2, 2)), np.round(y.clip(-2, 2))),
+        "acc7": _accuracy(np.round(p.clip(-3, 3)), np.round(y.clip(-3, 3))),
+    }
+
+
+def _sims(p: np.ndarray, y: np.ndarray) -> Scores:
+    """CH-SIMS: everything on values clipped to [-1, 1]; acc2 is non-positive / positive."""
+    p, y = p.clip(-1, 1), y.clip(-1, 1)
+    classes = {name: (_bins(p, edges), _bins(y, edges)) for name, edges in SIMS_EDGES.items()}
+    return {
+        "mae": mae(p, y),
+        "corr": corr(p, y),
+        "acc2": _accuracy(*classes["acc2"]),
+        "f1": _f1(*classes["acc2"]),
+        "acc3": _accuracy(*classes["acc3"]),
+        "acc5": _accuracy(*classes["acc5"]),
+    }
+
+
+def _bins(x: np.ndarray, edges: Sequence[float]) -> np.ndarray:
+    return np.digitize(x, np.array(edges, np.float32), right=True)
+
+
+def _accuracy(predicted: np.ndarray, true: np.ndarray) -> float | None:
+    return float((predicted == true).mean()) if len(true) else None
+
+
+def _f1(predicted: np.ndarray, true: np.ndarray) -> float | None:
+    from sklearn.metrics import f1_score
+
+    return float(f1_score(true, predicted, average="weighted")) if len(true) else None
+
+
+def _over(statistic: Callable[[Any], Any], values: Sequence[float | None]) -> float | None:
+    if any(value is None for value in values):
+        return None
+    return float(statistic(values))

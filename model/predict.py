@@ -1,0 +1,90 @@
+"""Predictions for the clips of any training table that holds the features a run was trained on."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from model import checkpoint
+from model.batch import Clips
+from model.fit import EVALUATION_BATCH, device, forward
+from model.network import BRANCHES, BaseNetwork
+from pipeline import tables
+from pipeline.errors import TableError
+
+
+def predict(run_folder: Path, table: pa.Table) -> pa.Table:
+    """tables.RUN_PREDICTIONS for every clip of a training table, in its order, by the run's kept weights.
+
+    A modality that the table lacks is absent from all its clips. Raises TableError where the table's
+    features are not those of the run, or where the run's weights were not kept.
+    """
+    run = checkpoint.describe(run_folder)
+    check_fits(run, tables.metadata(table))
+    network = checkpoint.load(run_folder).to(device())
+    clips = clips_for(run, table)
+    return infer(network, clips).take(np.argsort(clips.rows))
+
+
+def clips_for(run: Mapping[str, Any], table: pa.Table, split: str | None = None) -> Clips:
+    """The table's clips as the run's network takes them: its modalities, its standardisation."""
+    widths = checkpoint.frame_widths(run)
+    modalities = [m for m in tables.MODALITIES if (run["encoder_config"] if m == "text" else widths[m])]
+    return Clips(table, modalities, widths, run["statistics"], split)
+
+
+@torch.inference_mode()
+def infer(network: BaseNetwork, clips: Clips) -> pa.Table:
+    """tables.RUN_PREDICTIONS, by clip id; null where a clip lacks the modality or the network the branch."""
+    network.eval()
+    rows: list[dict[str, Any]] = [{"id": i, "split": s} for i, s in zip(clips.ids, clips.splits, strict=True)]
+    for positions in clips.ordered(EVALUATION_BATCH):
+        batch = clips.batch(positions)
+        output = forward(network, batch.to(device()))
+        for branch in BRANCHES & output.keys():
+            predicted = output[branch].prediction.float().tolist()
+            there = [True] * len(batch) if branch == "fusion" else batch.present(branch).tolist()
+            for position, value, is_there in zip(positions, predicted, there, strict=True):
+                rows[position][branch] = value if is_there else None
+    return tables.rows(tables.RUN_PREDICTIONS, rows)
+
+
+def check_fits(run: Mapping[str, Any], found: Mapping[str, Any]) -> None:
+    """Raise TableError unless a table with this metadata holds what the run was trained on."""
+    name = f"{run['dataset']}/{run['network']}-{run['seed']}"
+    if (run["encoder"], run["encoder_sha256"]) != (found["encoder"], found["encoder_sha256"]):
+        raise TableError(
+            f"{found['dataset']}'s tokens are made for the text encoder {found['encoder']} ({found['language']}), "
+            f"the run {name} was trained on {run['encoder']} ({run['language']}). "
+            f"Set text.encoder.{found['language']} to {run['encoder']} in params.yaml, then: dvc repro"
+        )
+    for modality in ("audio", "vision"):
+        if run["columns"].get(modality) and found["columns"].get(modality):
+            _check_modality(name, modality, run, found)
+    if run["policy"] != found["policy"]:
+        raise TableError(
+            f"{found['dataset']}'s frames were assembled with {found['policy']}, those of the run {name} with "
+            f"{run['policy']}. Set assemble in params.yaml to the one you want for both, then: dvc repro"
+        )
+
+
+def _check_modality(name: str, modality: str, run: Mapping[str, Any], found: Mapping[str, Any]) -> None:
+    expected, got = _extraction(run, modality), _extraction(found, modality)
+    if run["columns"][modality] == found["columns"][modality] and expected == got:
+        return
+    differing = [key for key in expected | got if expected.get(key) != got.get(key)]
+    raise TableError(
+        f"{found['dataset']} holds {len(found['columns'][modality])} {modality} features "
+        f"({got.get('extractor', 'unknown')}), the run {name} was trained on {len(run['columns'][modality])} "
+        f"({expected.get('extractor', 'unknown')}); they differ in {', '.join(differing) or 'columns'}. "
+        f"Set {modality} in params.yaml to what the run was trained on, then: dvc repro"
+    )
+
+
+def _extraction(metadata: Mapping[str, Any], modality: str) -> dict[str, Any]:
+    """How a modality's features were extracted, less whose they are."""
+    described = metadata["extraction"].get(modality) or {}
+    return {key: value for key, value in described.items() if key != "dataset"}

@@ -1,0 +1,101 @@
+"""One run: a network trained on one data set from one seed, written to a folder with all that it was."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import torch
+import transformers
+
+from model import checkpoint, predict
+from model.encoders import load_bert
+from model.fit import History, fit, precision, seeded
+from model.hyper import Hyper
+from model.network import BRANCHES
+from pipeline import tables
+
+VERSION = 1  # of all that decides a run's bytes; raise it when a change of code changes them
+CURVES = ("epoch", "train_loss", "valid_loss", "valid_mae", "valid_corr", *(f"loss_{branch}" for branch in BRANCHES))
+CARRIED = (  # from the table's metadata to run.json
+    "dataset",
+    "convention",
+    "label_range",
+    "language",
+    "synthetic",
+    "encoder",
+    "encoder_sha256",
+    "columns",
+    "statistics",
+    "extraction",
+    "policy",
+)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What decides a run. encoder: a folder or hub name; block: the one of networks.<network> that hyper is."""
+
+    table: Path
+    network: str
+    seed: int
+    block: str
+    hyper: Hyper
+    encoder: Path | str
+    threads: int
+
+
+def train(job: Job, folder: Path) -> None:
+    """Fit on the train and valid splits, then write the run's files into `folder`, made here."""
+    torch.set_num_threads(job.threads)
+    table = tables.read_arrow(job.table)
+    metadata = tables.metadata(table)
+    seeded(job.seed)
+    has_text = any(len(tokens) for tokens in table["input_ids"])
+    bert = load_bert(job.encoder) if has_text else None
+    run = _describe(job, metadata, bert.config.to_diff_dict() if bert else None)
+    network = checkpoint.network_of(run, bert)
+    seen, held_out = (predict.clips_for(run, table, split) for split in ("train", "valid"))
+    history = fit(network, seen, held_out, job.hyper.groups, job.hyper.fit, job.seed)
+    best = {name.removeprefix("valid_"): value for name, value in history.best.items() if name.startswith("valid_")}
+    folder.mkdir(parents=True)
+    checkpoint.save(
+        folder, network, run | {"best_epoch": history.best_epoch, "epochs": len(history.curves), "valid": best}
+    )
+    _write(folder, history)
+    tables.write(folder / checkpoint.PREDICTIONS, predict.infer(network, predict.clips_for(run, table)))
+
+
+def untrainable(table: pa.Table) -> str | None:
+    """Why a training table cannot be trained on; None where it can."""
+    if tables.metadata(table)["statistics"] is None:
+        return "it has no labels"
+    splits = table["split"].to_pylist()
+    missing = [split for split in ("train", "valid") if split not in splits]
+    if missing:
+        return f"its {' and '.join(missing)} split has no clips; add videos, or a mode column to label.csv"
+    return None
+
+
+def _describe(job: Job, metadata: Mapping[str, Any], encoder_config: dict[str, Any] | None) -> dict[str, Any]:
+    """What run.json says of a run before it is trained."""
+    config = {key: value for key, value in (encoder_config or {}).items() if key != "_name_or_path"}
+    return {
+        **{key: metadata[key] for key in CARRIED},
+        "encoder_config": config or None,
+        "network": job.network,
+        "seed": job.seed,
+        "block": job.block,
+        "hyper": job.hyper.model_dump(),
+        "threads": job.threads,
+        "precision": precision(),
+        "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
+    }
+
+
+def _write(folder: Path, history: History) -> None:
+    columns = dict.fromkeys(CURVES) | history.best
+    tables.write_csv(folder / checkpoint.CURVES, list(columns), history.curves)
+    if history.ulabels is not None:
+        tables.write(folder / checkpoint.ULABELS, history.ulabels)

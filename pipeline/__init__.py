@@ -1,0 +1,1 @@
+"""Raw clip -> training table: files in, Parquet out, NumPy inside, nothing with a gradient."""

@@ -1,0 +1,1 @@
+"""Acoustic frames. Each module here is an extractor (pipeline.features tells what it must have)."""

@@ -1,0 +1,129 @@
+"""The content-addressed cache: what was computed once is not computed again, in no experiment.
+
+An entry's key is a hash of all that decides its content (the clip's bytes and segment, the extractor's
+version, library, params and model file), so an entry is never stale and never changes. Each run of a
+stage notes which entries its parameter set uses; `rawmsa cache --prune` removes the rest.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline import paths
+
+KEY_LENGTH = 64
+
+
+def key(**parts: Any) -> str:
+    """A hash of the parts, independent of their order. Parts must be JSON."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+class Store:
+    """The entries of one kind: <cache>/<kind>/<first two digits>/<key>, each a file or a folder."""
+
+    def __init__(self, kind: str) -> None:
+        self.root = paths.cache() / kind
+
+    def path(self, key: str) -> Path:
+        return self.root / key[:2] / key
+
+    def find(self, key: str) -> Path | None:
+        """The entry, complete, or None."""
+        path = self.path(key)
+        return path if path.exists() else None
+
+    @contextmanager
+    def put(self, key: str) -> Iterator[Path]:
+        """A path to write a file to, or to make a folder at; it becomes the entry when the block ends well."""
+        path = self.path(key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f".{uuid.uuid4().hex}.part")
+        try:
+            yield part
+            _publish(part, path)
+        finally:
+            _remove(part)
+
+    def remember(self, params: Any, keys: list[str]) -> None:
+        """Note which entries this parameter set uses now, in place of what it used before."""
+        note = self.root / "uses" / f"{key(params=params)}.json"
+        note.parent.mkdir(parents=True, exist_ok=True)
+        part = note.with_suffix(f".{os.getpid()}.part")
+        part.write_text(json.dumps({"params": params, "keys": sorted(set(keys))}, indent=1))
+        part.replace(note)
+
+
+@dataclass(frozen=True)
+class Usage:
+    """One line of `rawmsa cache`: a parameter set of a kind, or what no set uses (params None)."""
+
+    kind: str
+    params: Any
+    entries: int
+    bytes: int
+
+
+def usage() -> list[Usage]:
+    """What the cache holds, by kind and parameter set. An entry that two sets use counts in both."""
+    lines = []
+    for root in _kinds():
+        sizes = {path.name: _size(path) for path in _entries(root)}
+        used: set[str] = set()
+        for note in _notes(root):
+            keys = sizes.keys() & set(note["keys"])
+            used |= keys
+            lines.append(Usage(root.name, note["params"], len(keys), sum(sizes[k] for k in keys)))
+        rest = sizes.keys() - used
+        lines.append(Usage(root.name, None, len(rest), sum(sizes[k] for k in rest)))
+    return lines
+
+
+def prune() -> int:
+    """Remove the entries that no parameter set uses, and what interrupted writes left. Returns bytes freed."""
+    freed = 0
+    for root in _kinds():
+        used = {k for note in _notes(root) for k in note["keys"]}
+        for path in [*(p for p in _entries(root) if p.name not in used), *root.glob("??/.*.part")]:
+            freed += _size(path)
+            _remove(path)
+    return freed
+
+
+def _publish(part: Path, path: Path) -> None:
+    try:
+        part.replace(path)
+    except OSError:
+        if not path.is_dir():  # a folder cannot replace one that another process put there; the two are equal
+            raise
+
+
+def _kinds() -> list[Path]:
+    root = paths.cache()
+    return sorted(p for p in root.iterdir() if p.is_dir()) if root.is_dir() else []
+
+
+def _entries(root: Path) -> list[Path]:
+    return [p for p in sorted(root.glob("??/*")) if len(p.name) == KEY_LENGTH]
+
+
+def _notes(root: Path) -> list[dict[str, Any]]:
+    return [json.loads(note.read_text()) for note in sorted((root / "uses").glob("*.json"))]
+
+
+def _size(path: Path) -> int:
+    return sum(p.stat().st_size for p in path.rglob("*") if p.is_file()) if path.is_dir() else path.stat().st_size
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

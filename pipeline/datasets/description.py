@@ -1,0 +1,69 @@
+"""dataset.yaml, all of it optional: what a data set is, where its name does not tell."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import AfterValidator, ValidationError
+
+from pipeline.errors import DatasetError
+from pipeline.params import Block
+
+SIMS = re.compile(r"(ch[-_.]?)?sims", re.IGNORECASE)  # CH-SIMS, sims, SIMSv2
+LABEL_RANGES = {"mosi": (-3.0, 3.0), "sims": (-1.0, 1.0)}
+
+
+def _rising(bounds: tuple[float, float]) -> tuple[float, float]:
+    if not bounds[0] < bounds[1]:
+        raise ValueError("the first number must be below the second")
+    return bounds
+
+
+class Description(Block):
+    """What dataset.yaml may say; what it leaves out follows from the data set's name and language."""
+
+    language: Literal["en", "zh"]
+    convention: Literal["mosi", "sims"]  # whose metrics and hyper-parameters
+    label_range: Annotated[tuple[float, float], AfterValidator(_rising)]
+    redistribute: bool  # pictures, transcripts and clips may enter the report
+    synthetic: bool  # said wherever its numbers show
+    split: Literal["mode", "by_video"]  # mode: label.csv's column where it has one
+
+
+def load(folder: Path) -> Description:
+    """The description of the data set in `folder`. Raises DatasetError naming the key, what it is and may be."""
+    file = folder / "dataset.yaml"
+    found = _read(file) if file.is_file() else {}
+    language = found.get("language", "zh" if SIMS.match(folder.name) else "en")
+    sims = SIMS.match(folder.name) or language == "zh"
+    convention = found.get("convention", "sims" if sims else "mosi")
+    conventional = {
+        "language": language,
+        "convention": convention,
+        "label_range": LABEL_RANGES.get(str(convention), LABEL_RANGES["mosi"]),
+        "redistribute": False,
+        "synthetic": False,
+        "split": "mode",
+    }
+    try:
+        return Description.model_validate(conventional | found)
+    except ValidationError as error:
+        faults = "; ".join(_fault(found, fault["loc"][0], fault["msg"]) for fault in error.errors())
+        raise DatasetError(f"{file}: {faults}. Correct it there.") from None
+
+
+def _read(file: Path) -> dict[str, object]:
+    try:
+        found = yaml.safe_load(file.read_text(encoding="utf-8-sig"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise DatasetError(f"{file} is not YAML: {error}. Write lines such as 'language: en'.") from None
+    if not isinstance(found or {}, dict):
+        raise DatasetError(f"{file} holds {found!r}, expected lines such as 'language: en'.")
+    return {str(key): value for key, value in (found or {}).items()}
+
+
+def _fault(found: dict[str, object], key: int | str, message: str) -> str:
+    if key not in Description.model_fields:
+        return f"the key '{key}' is not known; allowed are {', '.join(Description.model_fields)}"
+    return f"{key} is {found.get(str(key))!r}: {message[0].lower()}{message[1:]}"

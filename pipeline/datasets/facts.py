@@ -1,0 +1,133 @@
+"""What the videos hold: every file is hashed and every clip decoded once in its life, both answers are cached."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from pipeline import media, params, workers
+from pipeline.cache import Store, key
+from pipeline.errors import MediaError
+from pipeline.media import Limits, Media
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A file, or the part of it from `start` to `end` seconds."""
+
+    path: Path
+    start: float | None
+    end: float | None
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a segment is: its file's hash and its decode report."""
+
+    sha256: str
+    media: Media
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Segments decoded now, known from the cache, and given up because their process crashed or overran."""
+
+    computed: int
+    cached: int
+    failed: int
+
+
+@dataclass(frozen=True)
+class _Task:
+    segment: Segment
+    sha256: str
+    limits: Limits
+
+    @property
+    def key(self) -> str:
+        return key(
+            name=self.segment.path.name,  # the message of a refusal tells it
+            sha256=self.sha256,
+            segment=[self.segment.start, self.segment.end],
+            version=media.PROBE_VERSION,
+            limits=self.limits.model_dump(),
+        )
+
+
+def examine(segments: Sequence[Segment], limits: Limits) -> tuple[dict[Segment, Facts | MediaError], Counts]:
+    """The facts of each segment, or why it cannot be used; nothing is raised for a single one."""
+    found: dict[Segment, Facts | MediaError] = {}
+    hashes = _hashes(sorted({segment.path for segment in segments}))
+    tasks: list[_Task] = []
+    for segment in dict.fromkeys(segments):
+        answer = hashes[segment.path]
+        if isinstance(answer, MediaError):
+            found[segment] = answer
+        else:
+            tasks.append(_Task(segment, answer, limits))
+    store = Store("probe")
+    new = [task for task in tasks if not store.find(task.key)]
+    failures = _compute(new, store)
+    for task in tasks:
+        entry = store.find(task.key)
+        found[task.segment] = _entry(task, entry) if entry else failures[task.key]
+    store.remember(limits.model_dump(), [task.key for task in tasks])
+    return found, Counts(len(new) - len(failures), len(tasks) - len(new), len(failures))
+
+
+def _hashes(files: list[Path]) -> dict[Path, str | MediaError]:
+    """Each file's SHA-256, read anew only where its size or time of change is new."""
+    store, keys = Store("hash"), []
+    found: dict[Path, str | MediaError] = {}
+    for file in files:
+        try:
+            status = file.stat()
+            keys.append(key(path=str(file.resolve()), size=status.st_size, mtime_ns=status.st_mtime_ns))
+            if not store.find(keys[-1]):
+                with store.put(keys[-1]) as part, file.open("rb") as content:
+                    part.write_text(hashlib.file_digest(content, "sha256").hexdigest())
+            found[file] = store.path(keys[-1]).read_text()
+        except OSError as error:
+            found[file] = MediaError("unreadable", f"{file.name} cannot be read: {error.strerror}. Copy it again.")
+    store.remember({}, keys)
+    return found
+
+
+def _compute(tasks: list[_Task], store: Store) -> dict[str, MediaError]:
+    """Decode what is not in the cache; what crashed or overran, by its key, is not kept there."""
+    unique = list({task.key: task for task in tasks}.values())
+    failures = {}
+    outcomes = workers.run(
+        _probe,
+        unique,
+        title="ingest",
+        workers=params.workers(),
+        threads=params.threads(),
+        limits=params.load("limits", params.Limits),
+    )
+    for outcome in outcomes:
+        task = unique[outcome.index]
+        if outcome.failure:
+            message = f"{task.segment.path.name} was given up: {outcome.failure.message}."
+            failures[task.key] = MediaError(outcome.failure.reason, message)
+        else:
+            with store.put(task.key) as part:
+                part.write_text(json.dumps(outcome.value))
+    return failures
+
+
+def _probe(task: _Task) -> dict[str, object]:
+    """A cache entry: the facts, or reason and message. A refusal is an answer, not a failure."""
+    try:
+        found = media.probe(task.segment.path, task.segment.start, task.segment.end, task.limits)
+    except MediaError as error:
+        return {"reason": error.reason, "message": error.message}
+    return asdict(found)
+
+
+def _entry(task: _Task, entry: Path) -> Facts | MediaError:
+    content = json.loads(entry.read_text())
+    if "reason" in content:
+        return MediaError(**content)
+    return Facts(task.sha256, Media(**{**content, "flags": tuple(content["flags"])}))

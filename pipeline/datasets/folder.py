@@ -1,0 +1,139 @@
+"""data/raw -> data sets, and what lies in each: videos in any nesting, sidecars, label.csv, dataset.yaml."""
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from pipeline import media
+from pipeline.datasets.refusal import Refusal
+from pipeline.errors import DatasetError, MediaError
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+VIDEOS = frozenset(
+    {"3gp", "avi", "flv", "m2ts", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "mts", "ogv", "ts", "webm", "wmv"}
+)
+SOUNDS = frozenset({"aac", "flac", "m4a", "mp3", "ogg", "opus", "wav", "wma"})
+SIDECARS = ("srt", "vtt", "txt")  # the first that is there wins: those with times before those without
+MEANT = {
+    "label.csv": "label.csv",
+    "labels.csv": "label.csv",
+    "dataset.yaml": "dataset.yaml",
+    "dataset.yml": "dataset.yaml",
+}
+IGNORED_NAMES = frozenset({"Thumbs.db", "desktop.ini"})
+IGNORED_SUFFIXES = (".dvc", ".part")
+
+
+@dataclass(frozen=True)
+class Video:
+    """A file (or what passes for one) with a video's extension. Nothing has opened it yet."""
+
+    path: str  # below the data set's folder, with slashes
+    fault: tuple[str, str] | None = None  # reason and message: it must not be opened
+
+    @property
+    def parent(self) -> str:
+        """The folders above it, without a leading Raw: that is the field's layout, not a video's name."""
+        parts = PurePosixPath(self.path).parts[:-1]
+        return "/".join(parts[1:] if parts and parts[0].casefold() == "raw" else parts)
+
+    @property
+    def stem(self) -> str:
+        return PurePosixPath(self.path).stem
+
+
+@dataclass(frozen=True)
+class Contents:
+    """One data set's folder: videos in order of path; sidecars by the path of their clip without its extension."""
+
+    videos: list[Video]
+    sidecars: dict[str, list[str]]
+    refused: list[Refusal]
+
+    def sidecar(self, stem: str) -> list[str]:
+        """The sidecars of a clip, the one to prefer first."""
+        return sorted(self.sidecars.get(stem, []), key=lambda path: SIDECARS.index(extension(path)))
+
+
+def discover(raw: Path) -> tuple[list[Path], list[Refusal]]:
+    """The data sets' folders in order of name, and what under data/raw cannot be one. Raises DatasetError."""
+    if not raw.is_dir():
+        raise DatasetError(f"There is no folder {raw}. Put a folder of videos in it, or make the demo: rawmsa demo")
+    folders, refused = [], []
+    for path in _listed(raw):
+        if path.is_dir() and NAME.fullmatch(path.name):
+            folders.append(path)
+        elif path.is_dir():
+            message = (
+                f"The data set's name is {printable(path.name)!r}; it must start with a letter or digit and go on with "
+                "letters, digits, '.', '_' or '-', 64 in all. Rename the folder."
+            )
+            refused.append(Refusal(printable(path), "data set name", message))
+        elif extension(path.name) in VIDEOS:
+            message = f"{printable(path.name)} lies in no data set. Move it into a folder of its own below {raw}."
+            refused.append(Refusal(printable(path), "not in a data set", message))
+    return folders, refused
+
+
+def scan(folder: Path) -> Contents:
+    """List a data set's files without opening any."""
+    contents = Contents([], {}, [])
+    sounds: dict[str, list[str]] = {}
+    for file in _walk(folder):
+        kind, path = extension(file.name), file.relative_to(folder).as_posix()
+        if kind in VIDEOS:
+            contents.videos.append(Video(path, _fault(file, path)))
+        elif kind in SIDECARS and file.is_file():
+            contents.sidecars.setdefault(path[: -len(kind) - 1], []).append(path)
+        elif kind in SOUNDS:
+            sounds.setdefault(kind, []).append(path)
+        elif path != (meant := MEANT.get(file.name.casefold(), path)):
+            message = f"{printable(path)} is not read, expected {folder / meant}. Rename it, or move it there."
+            contents.refused.append(Refusal(printable(file), "not in its place", message))
+    for kind, found in sorted(sounds.items()):
+        message = f"{len(found)} .{kind} files are no videos and are not read. Wrap sound alone in a .mp4 to use it."
+        contents.refused.append(Refusal(printable(folder / found[0]), "not a video", message))
+    return contents
+
+
+def extension(name: str) -> str:
+    return PurePosixPath(name).suffix.lower().lstrip(".")
+
+
+def printable(path: Path | str) -> str:
+    """As it is, bytes that are not UTF-8 written as \\xff."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def _walk(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
+    """Every file below, folders that are named like a video too; a link back to a folder above is not followed."""
+    real = folder.resolve()
+    if real in above:
+        return
+    for path in _listed(folder):
+        if path.is_dir() and extension(path.name) not in VIDEOS:
+            yield from _walk(path, (*above, real))
+        else:
+            yield path
+
+
+def _listed(folder: Path) -> list[Path]:
+    paths = sorted(folder.iterdir(), key=lambda path: os.fsencode(path.name))
+    return [p for p in paths if not (p.name.startswith(".") or p.name in IGNORED_NAMES or _unfinished(p.name))]
+
+
+def _unfinished(name: str) -> bool:
+    return name.lower().endswith(IGNORED_SUFFIXES)
+
+
+def _fault(file: Path, path: str) -> tuple[str, str] | None:
+    """Why the file must not be opened (a pipe would hang whoever does)."""
+    if path != printable(path):
+        return "name", f"The name of {printable(path)} is not UTF-8, which DVC and Parquet need. Rename it."
+    try:
+        media.check(file)
+    except MediaError as error:
+        return error.reason, error.message
+    return None

@@ -1,0 +1,150 @@
+"""Rows and videos -> clips. A video is looked up in the folder's listing; no id is ever made into a path."""
+
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from pipeline.datasets.folder import Video, printable
+from pipeline.datasets.labels import Row
+from pipeline.datasets.refusal import Refusal
+
+OWN = "0"  # clip_id of a video that is one clip
+
+
+@dataclass(frozen=True)
+class Clip:
+    """The unit of everything that follows: a video or a segment of one, with its row; or a row of text alone."""
+
+    video_id: str
+    clip_id: str
+    video: Video | None
+    row: Row | None
+
+    @property
+    def id(self) -> str:
+        return f"{self.video_id}/{self.clip_id}"
+
+    @property
+    def start(self) -> float | None:
+        return self.row.start if self.row else None
+
+    @property
+    def end(self) -> float | None:
+        return self.row.end if self.row else None
+
+
+class Matcher:
+    """Matches one data set's videos; what cannot be used is added to `refused`."""
+
+    def __init__(self, folder: Path, videos: list[Video]) -> None:
+        self.folder = folder
+        self.videos = videos
+        self.refused: list[Refusal] = []
+        self._keys = _keys(videos)
+        self._by_path = {_plain(video.path): video for video in videos}
+        self._by_stem: dict[str, list[Video]] = defaultdict(list)
+        for video in videos:
+            self._by_stem[_plain("/".join(filter(None, (video.parent, video.stem))))].append(video)
+
+    def by_path(self) -> list[Clip]:
+        """Without label.csv, every video is a clip and its path gives the key.
+
+        The folder is the video_id, the file's name without extension the clip_id. A video with no folder
+        of its own (it lies at the top or in Raw), or that shares the only folder with all others, is its own:
+        the name is the video_id, the clip_id is 0.
+        """
+        return list(self._usable(Clip(*self._keys[video.path], video, None) for video in self.videos))
+
+    def by_rows(self, rows: list[Row]) -> list[Clip]:
+        """With label.csv, every row is a clip; a video that no row names is refused.
+
+        If no row has a video, the data set is text-only: its clips have none, and need a text.
+        """
+        found = [self._find(row) for row in rows]
+        text_only = not any(found)
+        used = {video.path for videos in found for video in videos}
+        clips = list(self._usable(self._clips(rows, found, text_only)))
+        for video in self.videos:
+            if video.path not in used:
+                message = f"{printable(video.path)} has no row in label.csv. Add one, or remove the file."
+                self._refuse(video, *(video.fault or ("no row", message)))
+        return clips
+
+    def _find(self, row: Row) -> list[Video]:
+        if row.file:
+            video = self._by_path.get(_plain(row.file))
+            return [video] if video else []
+        if not row.id:
+            return []
+        stems = [f"{row.video_id}/{row.clip_id}", f"{row.video_id}_{row.clip_id}"]
+        if row.segment:
+            stems.append(str(row.video_id))
+        return [video for stem in stems for video in self._by_stem.get(_plain(stem), [])]
+
+    def _clips(self, rows: list[Row], found: list[list[Video]], text_only: bool) -> Iterator[Clip]:
+        for row, videos in zip(rows, found, strict=True):
+            if row.refused:
+                continue
+            if len(videos) > 1:
+                several = ", ".join(printable(video.path) for video in videos)
+                self._refuse_row(
+                    row, "ambiguous", f"the clip may be {several}. Remove all but one, or name it in `file`"
+                )
+            elif videos:
+                key = (row.video_id, row.clip_id) if row.id else self._keys[videos[0].path]
+                yield Clip(str(key[0]), str(key[1]), videos[0], row)
+            elif text_only and row.id and row.text:
+                yield Clip(str(row.video_id), str(row.clip_id), None, row)
+            else:
+                wanted = "a text, or a video as " * text_only + _expected(row)
+                self._refuse_row(row, "no clip", f"found no video for it, expected {wanted}. Add it, or remove the row")
+
+    def _usable(self, clips: Iterable[Clip]) -> Iterator[Clip]:
+        """Clips whose video may be opened and whose key is new."""
+        first: dict[str, Clip] = {}
+        for clip in clips:
+            if clip.video and clip.video.fault:
+                self._refuse(clip.video, *clip.video.fault, clip=clip)
+            elif clip.id in first:
+                self._refuse_again(clip, first[clip.id])
+            else:
+                first[clip.id] = clip
+                yield clip
+
+    def _refuse_again(self, clip: Clip, first: Clip) -> None:
+        if clip.row and first.row:
+            reason = f"the id {clip.id} is line {first.row.line}'s already. Ids must be unique: rename or remove one"
+            self._refuse_row(clip.row, "duplicate id", reason)
+        elif clip.video and first.video:
+            message = f"{clip.video.path} has the key {clip.id}, as {first.video.path} has. Rename or remove one."
+            self._refuse(clip.video, "duplicate id", message, clip)
+
+    def _refuse(self, video: Video, reason: str, message: str, clip: Clip | None = None) -> None:
+        line = clip.row.line if clip and clip.row else None
+        id = printable(clip.id) if clip else None
+        self.refused.append(Refusal(printable(self.folder / video.path), reason, message, line, id))
+
+    def _refuse_row(self, row: Row, reason: str, fault: str) -> None:
+        file = self.folder / "label.csv"
+        self.refused.append(Refusal(str(file), reason, f"{file}, line {row.line}: {fault}.", row.line, row.id))
+
+
+def _keys(videos: list[Video]) -> dict[str, tuple[str, str]]:
+    """(video_id, clip_id) of each video by its path."""
+    alone = len({PurePosixPath(video.path).parent for video in videos}) == 1
+    return {v.path: (v.stem, OWN) if alone or not v.parent else (v.parent, v.stem) for v in videos}
+
+
+def _plain(path: str) -> str:
+    """One spelling of accented letters: file systems and spreadsheets differ."""
+    return unicodedata.normalize("NFC", path)
+
+
+def _expected(row: Row) -> str:
+    if row.file:
+        return row.file
+    stem = f"{row.video_id}/{row.clip_id}"
+    whole = f", or {row.video_id}.<ext> to cut it from" if row.segment else ""
+    return f"Raw/{stem}.<ext>, {stem}.<ext> or {row.video_id}_{row.clip_id}.<ext>{whole}"

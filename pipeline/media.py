@@ -1,0 +1,330 @@
+"""Reading a video safely: what it holds, its sound, its frames. PyAV for pictures and facts, ffmpeg for sound.
+
+Times are seconds from the clip's start: the file's start (its earliest stream), or `start` of a segment.
+"""
+
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline import assets
+from pipeline.errors import MediaError
+from pipeline.params import Block
+
+SAMPLE_RATE = 16_000
+PROBE_VERSION = 1  # raise it when probe's answer for the same file changes
+FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,asf,ogg"
+LATE = 0.1  # seconds from the first frame to the first sound that are worth a flag
+SILENCE = 1e-4  # peak amplitude
+
+
+class Limits(Block):
+    """What a file may be, and how much of it may be broken."""
+
+    max_seconds: float
+    max_pixels: int
+    max_corrupt_share: float
+    min_decoded_share: float
+
+
+@dataclass(frozen=True)
+class Media:
+    """The facts of a clip and its decode report."""
+
+    has_audio: bool
+    has_vision: bool
+    seconds: float
+    fps: float | None
+    width: int | None  # pixels as shown, after rotation
+    height: int | None
+    sound_rate: int | None  # Hz
+    sound_offset: float | None  # seconds from the first frame to the first sound
+    frames_declared: int | None
+    frames_decoded: int
+    corrupt_share: float
+    flags: tuple[str, ...]
+
+
+def check(path: Path) -> None:
+    """Raise MediaError unless `path` is a regular file with content: a pipe would hang whoever opens it."""
+    if not path.exists():
+        raise MediaError("missing", f"{path.name} is not there, or a link to nothing. Restore it, or remove the link.")
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise MediaError("not a file", f"{path.name} is a folder, pipe or device, expected a regular file. Remove it.")
+    if not status.st_size:
+        raise MediaError("empty", f"{path.name} has no bytes. Copy it again, or remove it.")
+
+
+def probe(path: Path, start: float | None, end: float | None, limits: Limits) -> Media:
+    """Decode the whole clip and report. Raises MediaError where it cannot be used at all."""
+    with _open(path) as container:
+        picture, track = _streams(container)
+        if picture is None and track is None:
+            raise MediaError("no streams", f"{path.name} holds neither picture nor sound that can be decoded.")
+        _within(path, container, picture, limits)
+        seen = _decode(container, picture, track, _Segment(container, start, end))
+        width, height = _shown(picture, seen.rotation)
+        declared = _declared(picture) if start is None and end is None else None
+    if not seen.frames and not seen.samples:
+        raise MediaError("nothing decoded", f"{path.name} opens, but no frame and no sound of it decodes.")
+    corrupt = seen.corrupt / max(seen.frames, 1)
+    if corrupt > limits.max_corrupt_share:
+        raise MediaError(
+            "corrupt",
+            f"{path.name}: {corrupt:.0%} of its frames are corrupt, ingest.max_corrupt_share allows {limits.max_corrupt_share:.0%}.",
+        )
+    return Media(
+        has_audio=seen.samples > 0,
+        has_vision=seen.frames > 0,
+        seconds=seen.end,
+        fps=float(picture.average_rate) if picture is not None and picture.average_rate else None,
+        width=width,
+        height=height,
+        sound_rate=track.rate if track is not None else None,
+        sound_offset=seen.offset,
+        frames_declared=declared,
+        frames_decoded=seen.frames,
+        corrupt_share=corrupt,
+        flags=tuple(_flags(seen, declared, corrupt, limits)),
+    )
+
+
+def sound(path: Path, start: float | None = None, end: float | None = None) -> np.ndarray:
+    """The first audio track: (samples,) float32 in [-1, 1], mono, 16 kHz; sample 0 lies at the clip's start.
+
+    A track that starts late is preceded by silence. Raises MediaError.
+    """
+    import ffmpeg
+
+    cut = {key: value for key, value in (("ss", start), ("to", end)) if value is not None}
+    source = ffmpeg.input(_url(path), protocol_whitelist="file,pipe", format_whitelist=FORMATS, **cut)
+    command = source["a:0"].filter("aresample", SAMPLE_RATE, first_pts=0).output("pipe:", format="f32le", ac=1)
+    try:
+        raw, _ = command.global_args("-nostdin", "-threads", "1").run(
+            assets.ffmpeg(), capture_stdout=True, capture_stderr=True
+        )
+    except ffmpeg.Error as error:
+        said = error.stderr.decode(errors="replace").replace(_url(path), path.name).strip().splitlines()
+        raise MediaError(
+            "no sound read", f"ffmpeg cannot read the sound of {path.name}: {(said or [''])[-1]}"
+        ) from None
+    return np.frombuffer(raw, np.float32)
+
+
+def frames(
+    path: Path, times: np.ndarray, start: float | None = None, end: float | None = None
+) -> Iterator[np.ndarray | None]:
+    """For each of the rising `times` (seconds of the clip) the nearest frame: (H, W, 3) uint8 RGB, contiguous,
+    upright; None where no frame lies within one step of `times`. The same array comes again where
+    the video has fewer frames than asked for. Raises MediaError.
+    """
+    near = float(np.diff(times).min()) if len(times) > 1 else 1.0
+    with _open(path) as container:
+        picture, _ = _streams(container)
+        if picture is None:
+            raise MediaError("no picture", f"{path.name} holds no picture that can be decoded.")
+        segment = _Segment(container, start, end)
+        source = _timed(container, picture, segment)
+        last, following = None, next(source, None)
+        shown: tuple[Any, np.ndarray] | None = None
+        for asked in times:
+            while following is not None and following[0] < asked:
+                last, following = following, next(source, None)
+            best = min((f for f in (last, following) if f is not None), key=lambda f: abs(f[0] - asked), default=None)
+            if best is None or abs(best[0] - asked) > near:
+                yield None
+                continue
+            if shown is None or shown[0] is not best[1]:
+                shown = best[1], _rgb(best[1])
+            yield shown[1]
+
+
+class _Segment:
+    """Which part of the file the clip is, on the file's own clock."""
+
+    def __init__(self, container: Any, start: float | None, end: float | None) -> None:
+        self.origin = (container.start_time or 0) / 1_000_000 + (start or 0.0)
+        self.seconds = None if end is None else end - (start or 0.0)
+        if start:
+            container.seek(int(self.origin * 1_000_000))
+
+    def time(self, frame: Any) -> float | None:
+        """Seconds of the clip; None for a frame without a timestamp."""
+        return None if frame.pts is None else float(frame.pts * frame.time_base) - self.origin
+
+    def after(self, time: float) -> bool:
+        return self.seconds is not None and time >= self.seconds
+
+
+@dataclass
+class _Seen:
+    """What a full decode counted."""
+
+    frames: int = 0
+    corrupt: int = 0
+    errors: int = 0
+    samples: int = 0
+    peak: float = 0.0
+    end: float = 0.0
+    rotation: int = 0
+    first: dict[str, float] = field(default_factory=dict)  # time of the first frame, by kind of stream
+    sizes: set[tuple[int, int]] = field(default_factory=set)
+
+    @property
+    def offset(self) -> float | None:
+        return self.first["audio"] - self.first["video"] if len(self.first) == 2 else None
+
+
+def _open(path: Path) -> Any:
+    import av
+
+    check(path)
+    try:
+        return av.open(
+            _url(path), options={"protocol_whitelist": "file", "format_whitelist": FORMATS}, metadata_errors="replace"
+        )
+    except Exception as error:  # whatever a broken file makes FFmpeg or its bindings say
+        raise MediaError(
+            "unreadable", f"{path.name} cannot be opened as a video ({_cause(error)}). Copy or convert it again."
+        ) from None
+
+
+def _cause(error: Exception) -> str:
+    """What FFmpeg says, without the file's path, which differs between checkouts."""
+    return getattr(error, "strerror", None) or type(error).__name__
+
+
+def _url(path: Path) -> str:
+    return f"file:{path.resolve()}"
+
+
+def _streams(container: Any) -> tuple[Any, Any]:
+    """The first picture and the first sound that have a decoder. A cover picture is no picture."""
+    cover = {s for s in container.streams.video if "ATTACHED_PIC" in str(s.disposition.name or "").upper()}
+    pictures = [s for s in container.streams.video if s.codec_context is not None and s not in cover]
+    tracks = [s for s in container.streams.audio if s.codec_context is not None]
+    return (pictures or [None])[0], (tracks or [None])[0]
+
+
+def _within(path: Path, container: Any, picture: Any, limits: Limits) -> None:
+    seconds = (container.duration or 0) / 1_000_000
+    if seconds > limits.max_seconds:
+        raise MediaError(
+            "too long", f"{path.name} lasts {seconds:.0f} s, ingest.max_seconds allows {limits.max_seconds:.0f}."
+        )
+    pixels = picture.width * picture.height if picture is not None else 0
+    if pixels > limits.max_pixels:
+        raise MediaError(
+            "too large",
+            f"{path.name} is {picture.width} x {picture.height}, ingest.max_pixels allows {limits.max_pixels}.",
+        )
+
+
+def _decode(container: Any, picture: Any, track: Any, segment: _Segment) -> _Seen:
+    """Decode every frame of both streams once; errors are counted, not raised."""
+    seen = _Seen()
+    for packet in container.demux([s for s in (picture, track) if s is not None]):
+        try:
+            decoded = packet.decode()
+        except Exception:  # a damaged packet; the decoder goes on with the next
+            seen.errors += 1
+            continue
+        for frame in decoded:
+            time = segment.time(frame)
+            if time is not None and (time < -0.001 or segment.after(time)):
+                continue
+            _count(seen, packet.stream.type, frame, time)
+    return seen
+
+
+def _count(seen: _Seen, kind: str, frame: Any, time: float | None) -> None:
+    if kind == "video":
+        seen.frames += 1
+        seen.corrupt += bool(frame.is_corrupt)
+        seen.rotation = _rotation(frame)
+        seen.sizes.add((frame.width, frame.height))
+        length = float((frame.duration or 0) * frame.time_base) if frame.time_base else 0.0
+    else:
+        seen.samples += frame.samples
+        seen.peak = max(seen.peak, float(np.abs(_unit(frame.to_ndarray())).max(initial=0.0)))
+        length = frame.samples / frame.sample_rate
+    if time is not None:
+        seen.first.setdefault(kind, time)
+        seen.end = max(seen.end, time + length)
+
+
+def _unit(samples: np.ndarray) -> np.ndarray:
+    """Integer or float samples as float in [-1, 1]."""
+    if samples.dtype.kind == "f":
+        return samples
+    if samples.dtype == np.uint8:
+        return (samples.astype(np.float32) - 128) / 128
+    return samples.astype(np.float32) / np.iinfo(samples.dtype).max
+
+
+def _declared(picture: Any) -> int | None:
+    if picture is None:
+        return None
+    if picture.frames:
+        return int(picture.frames)
+    if picture.duration and picture.average_rate:
+        return round(float(picture.duration * picture.time_base * picture.average_rate))
+    return None
+
+
+def _flags(seen: _Seen, declared: int | None, corrupt: float, limits: Limits) -> Iterator[str]:
+    if not seen.frames:
+        yield "no picture"
+    if not seen.samples:
+        yield "no sound"
+    elif seen.peak < SILENCE:
+        yield "silent sound"
+    if declared and seen.frames < limits.min_decoded_share * declared:
+        yield "cut short"
+    if corrupt or seen.errors:
+        yield "corrupt frames"
+    if seen.offset is not None and abs(seen.offset) > LATE:
+        yield "sound and picture start apart"
+    if len(seen.sizes) > 1:
+        yield "picture changes size"
+
+
+def _shown(picture: Any, rotation: int) -> tuple[int | None, int | None]:
+    if picture is None:
+        return None, None
+    return (picture.height, picture.width) if rotation % 180 else (picture.width, picture.height)
+
+
+def _timed(container: Any, picture: Any, segment: _Segment) -> Iterator[tuple[float, Any]]:
+    """The clip's frames with their times; a frame without a timestamp follows its predecessor by one step."""
+    picture.thread_type = "NONE"  # bytes and memory do not depend on the machine's cores
+    step = 1 / float(picture.average_rate or 25)
+    time = -step
+    for packet in container.demux(picture):
+        try:
+            decoded = packet.decode()
+        except Exception:  # a damaged packet; probe has flagged the clip
+            continue
+        for frame in decoded:
+            known = segment.time(frame)
+            time = time + step if known is None else known
+            if segment.after(time):
+                return
+            if time >= -0.001:
+                yield time, frame
+
+
+def _rotation(frame: Any) -> int:
+    """Degrees counter-clockwise to turn the frame upright; what is no quarter turn is noise."""
+    turn = int(getattr(frame, "rotation", 0) or 0)
+    return turn % 360 if turn % 90 == 0 else 0
+
+
+def _rgb(frame: Any) -> np.ndarray:
+    image = np.rot90(frame.to_ndarray(format="rgb24"), _rotation(frame) // 90)
+    return np.ascontiguousarray(image)  # MediaPipe misreads padded rows without a word

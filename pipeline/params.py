@@ -1,0 +1,71 @@
+"""params.yaml, block by block, checked by pydantic. No model has a default: DVC cannot see one in code."""
+
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, PositiveInt, TypeAdapter, ValidationError
+
+from pipeline import paths
+from pipeline.errors import ParamsError
+
+T = TypeVar("T")
+
+
+class Block(BaseModel):
+    """A block of params.yaml: every key required, no other key allowed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Limits(Block):
+    """What one clip may cost before it is given up, and how many may fail before the stage stops."""
+
+    seconds: float  # wall clock a clip and stage
+    memory_gib: float  # address space a worker
+    max_failed_share: float  # of the clips computed; above it the stage stops with the first reason
+
+
+def load(name: str, model: type[T], file: Path = paths.PARAMS) -> T:
+    """The block `name` of params.yaml as `model` (a Block, or any type that pydantic checks).
+
+    Raises ParamsError naming the key, what was found and what was expected.
+    """
+    blocks = read(file)
+    if name not in blocks:
+        raise ParamsError(
+            f"{file} has no block '{name}'; it has {', '.join(blocks)}. Take it from the repository's params.yaml."
+        )
+    return check(name, blocks[name], model, file)
+
+
+def check(name: str, found: Any, model: type[T], file: Path = paths.PARAMS) -> T:
+    try:
+        return TypeAdapter(model).validate_python(found)
+    except ValidationError as error:
+        wrong = "\n".join(
+            f"  {'.'.join([name, *map(str, fault['loc'])])}: found {fault['input']!r}, {fault['msg'].lower()}"
+            for fault in error.errors()
+        )
+        raise ParamsError(
+            f"{file} does not fit:\n{wrong}\nCorrect it there (the comments tell each key's range)."
+        ) from None
+
+
+def read(file: Path = paths.PARAMS) -> dict[str, Any]:
+    if not file.is_file():
+        raise ParamsError(f"No {file} in {Path.cwd()}. Run rawmsa from the project's folder, where dvc.yaml lies.")
+    try:
+        return dict(yaml.safe_load(file.read_text()))
+    except (yaml.YAMLError, ValueError, TypeError) as error:
+        raise ParamsError(f"{file} is not a YAML mapping of blocks: {error}") from None
+
+
+def workers() -> int:
+    """How many processes; no stage depends on it, because no result does."""
+    return load("workers", PositiveInt)
+
+
+def threads() -> int:
+    """torch/BLAS threads a process; recorded with every stage, since another number gives other weights."""
+    return load("threads", PositiveInt)

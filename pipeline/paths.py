@@ -1,0 +1,57 @@
+"""Where everything lies, relative to the project's folder (the working directory: dvc.yaml lies there).
+
+One word from end to end: a stage, its params block, its folder or file.
+"""
+
+import os
+from pathlib import Path
+
+PARAMS = Path("params.yaml")
+DATA = Path("data")
+RAW = DATA / "raw"  # the user's; never written, save by `rawmsa demo`
+
+INGEST = DATA / "ingest"
+CLIPS = INGEST / "clips.parquet"
+TEXTS = INGEST / "texts.parquet"
+LABELS = INGEST / "labels.parquet"
+REFUSED = INGEST / "refused.parquet"
+DATASETS = INGEST / "datasets.json"
+
+TRANSCRIPTS = DATA / "transcripts"
+FEATURES = DATA / "features"
+TABLES = DATA / "tables"
+RUNS = DATA / "runs"
+PREDICTIONS = DATA / "predictions.parquet"
+METRICS = DATA / "metrics.json"
+PLOTS = DATA / "plots"  # what `dvc plots` draws
+REPORT = DATA / "report"
+LOCK = DATA / ".lock"
+
+
+def transcripts(dataset: str) -> Path:
+    return TRANSCRIPTS / f"{dataset}.parquet"
+
+
+def features(modality: str, dataset: str) -> Path:
+    """Token ids (text), acoustic frames (audio) or landmark frames (vision) of one data set."""
+    return FEATURES / modality / f"{dataset}.parquet"
+
+
+def table(dataset: str) -> Path:
+    """The training table: Arrow IPC, memory-mappable."""
+    return TABLES / f"{dataset}.arrow"
+
+
+def run(dataset: str, network: str, seed: int) -> Path:
+    return RUNS / dataset / f"{network}-{seed}"
+
+
+def cache() -> Path:
+    """The clip and run cache: RAWMSA_CACHE, else under the main checkout's .dvc/tmp.
+
+    DVC gives every stage DVC_ROOT, the main checkout even in a temporary or queued experiment,
+    so that all experiments share one cache; git and DVC both ignore .dvc/tmp.
+    """
+    if chosen := os.environ.get("RAWMSA_CACHE"):
+        return Path(chosen)
+    return Path(os.environ.get("DVC_ROOT", ".")) / ".dvc" / "tmp" / "rawmsa"

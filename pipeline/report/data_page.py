@@ -1,0 +1,103 @@
+"""The data page: what a data set holds, and what became of what it doesn't."""
+
+from collections import Counter
+from collections.abc import Iterator
+from functools import partial
+
+import numpy as np
+
+from pipeline import paths
+from pipeline.report import plots
+from pipeline.report.examples import shortened
+from pipeline.report.facts import Dataset, Row, Share
+from pipeline.report.tables import Table
+from pipeline.tables import SPLITS
+
+
+def facts(data: Dataset) -> Iterator[tuple[str, str]]:
+    clips = data.clips.values()
+    seconds = sum(clip["seconds"] or 0.0 for clip in clips)
+    sounding, pictured = (sum(clip[name] for clip in clips) for name in ("has_audio", "has_vision"))
+    yield "Clips", f"{len(clips):,} ({sounding:,} with sound, {pictured:,} with picture)"
+    yield "Length", f"{seconds:,.1f} s"
+    low, high = data.label_range
+    yield "Language", data.settings["language"]
+    yield "Labels", f"in [{low:g}, {high:g}], metrics of {data.settings['convention']}, split {data.settings['split']}"
+    yield "Labelled clips", _by_split(data) or "none"
+    extracted = data.extractions
+    yield "Frames with a face", percent(extracted["vision"].present) if "vision" in extracted else "no features"
+    yield "Voiced frames of sound", percent(extracted["audio"].voiced) if "audio" in extracted else "no features"
+    sources = Counter(row["source"] for row in data.transcripts.values())
+    yield "Transcripts", ", ".join(f"{name} {count:,}" for name, count in sorted(sources.items())) or "none"
+    heard = [row["confidence"] for row in data.transcripts.values() if row["source"] == "recogniser"]
+    sure = [confidence for confidence in heard if confidence is not None]
+    yield "Recogniser's mean confidence", f"{np.mean(sure):.2f}" if sure else "none heard"
+    for key, words in (("shared_videos", "Videos in several splits"), ("shared_texts", "Texts in several splits")):
+        yield words, f"{len(data.settings.get(key, [])):,}"
+    yield "Contents that occur more than once", f"{len(data.settings.get('duplicates', [])):,}"
+    yield "Failed in extraction", f"{sum(len(part.failed) for part in extracted.values()):,}"
+    yield "Refused", f"{len(data.refused):,}"
+
+
+def _by_split(data: Dataset) -> str:
+    counts = Counter(row["split"] for row in data.labels.values() if row["label"] is not None)
+    return ", ".join(f"{split} {counts[split]:,}" for split in SPLITS if counts[split])
+
+
+def percent(share: Share | None) -> str:
+    """`98.76 % of 4,454`; "unknown" where no column tells."""
+    if share is None:
+        return "unknown: no column tells"
+    return f"{100 * share.part / share.whole:.2f} % of {share.whole:,}" if share.whole else "no frames"
+
+
+def label_plot(data: Dataset) -> plots.Plot | None:
+    rows = [row for row in data.labels.values() if row["label"] is not None]
+    if not rows:
+        return None
+    by_split = {
+        split: np.array([row["label"] for row in rows if row["split"] == split])
+        for split in SPLITS
+        if any(row["split"] == split for row in rows)
+    }
+    draw = partial(plots.labels, by_split=by_split, label_range=data.label_range)
+    return plots.plot(f"{data.name}-labels", f"{data.title}: labels by split", draw, 2.6)
+
+
+def tables(data: Dataset, shown: bool) -> Iterator[Table]:
+    settings = data.settings
+    yield Table("Refused, by reason", ("Reason", "Count"), _counted(Counter(row["reason"] for row in data.refused)))
+    refused = [
+        (row["reason"], row["file"], str(row["row"] or ""), row["id"] or "", _message(row, shown))
+        for row in data.refused
+    ]
+    yield Table("Refused", ("Reason", "File", "Row", "Clip", "What was found"), refused)
+    failed = [
+        (modality, row["id"], row["reason"] or "") for modality, part in data.extractions.items() for row in part.failed
+    ]
+    yield Table("Failed in extraction", ("Modality", "Clip", "Reason"), failed)
+    yield Table("Flags", ("Flag", "Clips"), _counted(_flags(data)))
+    yield Table("Videos in several splits", ("Video",), [(video,) for video in settings.get("shared_videos", [])])
+    texts = settings.get("shared_texts", []) if shown else []
+    yield Table("Texts in several splits", ("Text",), [(shortened(text),) for text in texts])
+    same = [(", ".join(ids),) for ids in settings.get("duplicates", [])]
+    yield Table("Clips with the same content", ("Clips",), same)
+
+
+def _flags(data: Dataset) -> Counter[str]:
+    """Every stage's flags, each with the stage's word before it."""
+    flags = Counter(f"clip: {flag}" for row in data.clips.values() for flag in row["flags"])
+    flags.update(f"transcript: {flag}" for row in data.transcripts.values() for flag in row["flags"])
+    for modality, part in data.extractions.items():
+        flags.update({f"{modality}: {flag}": count for flag, count in part.flags.items()})
+    return flags
+
+
+def _counted(counts: Counter[str]) -> list[tuple[str, ...]]:
+    return [(name, f"{count:,}") for name, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))]
+
+
+def _message(refused: Row, shown: bool) -> str:
+    """The message, save one about label.csv where texts must not be shown: it may quote a cell, a transcript even."""
+    quoting = refused["file"].endswith(".csv") or refused["reason"] == "data set"
+    return f"may quote a transcript: see {paths.REFUSED}" if quoting and not shown else str(refused["message"])

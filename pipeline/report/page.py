@@ -1,0 +1,167 @@
+"""index.html: what is shown of each data set, in the order of the page, and the template that shows it."""
+
+import base64
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline import paths
+from pipeline.report import Params, data_page, plots
+from pipeline.report.examples import Example, example, parting, shortened, spoken
+from pipeline.report.facts import Dataset, ulabels
+from pipeline.report.plots import Plot
+from pipeline.report.tables import NOTHING, Table, model_name
+from pipeline.tables import MODALITIES
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """The examples of one network."""
+
+    caption: str
+    examples: list[Example]
+
+
+@dataclass(frozen=True)
+class Section:
+    """One data set's part of the page."""
+
+    name: str
+    title: str
+    notes: list[str]
+    plots: list[Plot]
+    galleries: list[Gallery]
+    predictions: list[Table]
+    facts: list[tuple[str, str]]
+    label_plot: Plot | None
+    tables: list[Table]
+
+    @property
+    def all_plots(self) -> list[Plot]:
+        return [*self.plots, *([self.label_plot] if self.label_plot else [])]
+
+
+def section(data: Dataset, titles: Mapping[str, str], options: Params) -> Section:
+    """titles: every data set's name with its title."""
+    shown = bool(data.settings["redistribute"]) or options.show_all
+    return Section(
+        name=data.name,
+        title=data.title,
+        notes=list(_notes(data, options)),
+        plots=[plot for network in data.runs for plot in _network_plots(data, network)],
+        galleries=[gallery for network in data.runs for gallery in _galleries(data, network, shown, options)],
+        predictions=[] if data.settings["labelled"] else list(_predictions(data, titles, shown, options.max_rows)),
+        facts=list(data_page.facts(data)) if data.clips else [],
+        label_plot=data_page.label_plot(data),
+        tables=[limited(table, options.max_rows) for table in data_page.tables(data, shown) if table.rows],
+    )
+
+
+def render(results: Sequence[Table], sections: Sequence[Section]) -> str:
+    """The whole page as one file: style and pictures inline, nothing loaded from anywhere."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["png"] = lambda content: f"data:image/png;base64,{base64.b64encode(content).decode()}"
+    page = environment.get_template("template.html")
+    return page.render(results=results, sections=sections, nothing=NOTHING)
+
+
+def limited(table: Table, count: int, rest: str = "data/ingest, data/transcripts and data/features") -> Table:
+    """The table's first `count` rows, saying so where there are more; `rest` names where all of them are."""
+    if len(table.rows) <= count:
+        return table
+    note = f"{count:,} of {len(table.rows):,} rows (report.max_rows); the rest: {rest}."
+    return Table(table.caption, table.header, table.rows[:count], f"{table.note} {note}".strip())
+
+
+def _notes(data: Dataset, options: Params) -> Iterator[str]:
+    if not data.clips:
+        yield "No clip of it can be used: everything was refused."
+        return
+    if data.synthetic:
+        yield "Synthetic demo: made by rawmsa demo; its numbers say that the machinery works and nothing about people."
+    if not data.settings["labelled"]:
+        yield "No labels: nothing was trained on this data set."
+    elif not data.runs:
+        yield "Labels are there, but no run: nothing was trained on this data set yet."
+    if data.settings["redistribute"]:
+        return
+    if options.show_all:
+        yield (
+            "Pictures and transcripts are shown because report.show_all is true in params.yaml; "
+            "the data set does not say that they may be passed on."
+        )
+    else:
+        yield (
+            "Pictures and transcripts are left out, clips are named by their ids alone: the data set's dataset.yaml "
+            "does not say redistribute: true. For your own eyes, set report.show_all to true in params.yaml."
+        )
+
+
+def _network_plots(data: Dataset, network: str) -> Iterator[Plot]:
+    best, stem = data.best(network), f"{data.name}-{network}"
+    of_best = f"{data.title}: {model_name(network)}, seed {best.seed}"
+    if trained := [run for run in data.runs[network] if run.curves]:
+        caption = f"{data.title}: {model_name(network)}, training curves, a line a seed"
+        yield plots.plot(f"{stem}-curves", caption, partial(plots.curves, runs=trained), 2.9)
+    if tested := [row for row in data.predicted(network, best.seed, data.name) if row["split"] == "test"]:
+        caption = f"{of_best}, predicted against true on the test split"
+        draw = partial(plots.predicted, rows=tested, label_range=data.label_range)
+        yield plots.plot(f"{stem}-predicted", caption, draw, 2.4)
+    if epochs := ulabels(best):
+        kept = {epoch: _columns(epochs[epoch]) for epoch in plots.spread(list(epochs), plots.EPOCHS_SHOWN)}
+        caption = f"{of_best}, distribution of the u-labels over epochs (clips a bin)"
+        draw = partial(plots.ulabels, epochs=kept, label_range=data.label_range)
+        yield plots.plot(f"{stem}-ulabels", caption, draw, 0.6 + 1.2 * len(kept[max(kept)]))
+
+
+def _columns(ulabels: pa.Table) -> dict[str, np.ndarray]:
+    """A column for each modality that any clip has a u-label of."""
+    columns = {name: ulabels[name].drop_null().to_numpy() for name in MODALITIES}
+    return {name: values for name, values in columns.items() if len(values)}
+
+
+def _galleries(data: Dataset, network: str, shown: bool, options: Params) -> Iterator[Gallery]:
+    best = data.best(network)
+    if epochs := ulabels(best):
+        last = max(epochs)
+        rows = parting(epochs[last].to_pylist(), data.labels, options.examples)
+        yield Gallery(
+            f"{data.title}: the u-labels that part most from the m-label, "
+            f"{model_name(network)}, seed {best.seed}, epoch {last}",
+            [example(data, row, shown, options.thumbnails) for row in rows],
+        )
+
+
+def _predictions(data: Dataset, titles: Mapping[str, str], shown: bool, max_rows: int) -> Iterator[Table]:
+    """A table for each run that predicted this data set's clips."""
+    keys = data.predictions.select(["network", "seed", "trained_on"]).group_by(["network", "seed", "trained_on"])
+    groups = keys.aggregate([]).sort_by([("trained_on", "ascending"), ("network", "ascending"), ("seed", "ascending")])
+    header = ("Clip", "Prediction", *MODALITIES, *(["Transcript"] if shown else []))
+    for run in groups.to_pylist():
+        trained_on = titles.get(run["trained_on"], run["trained_on"])
+        rows = [
+            (
+                row["id"],
+                *(_signed(row[name]) for name in ("prediction", *MODALITIES)),
+                *([shortened(spoken(data, row["id"]))] if shown else []),
+            )
+            for row in data.predicted(**run)
+        ]
+        caption = f"Predictions by {model_name(run['network'])}, seed {run['seed']}, trained on {trained_on}"
+        yield limited(Table(caption, header, rows), max_rows, str(paths.PREDICTIONS))
+
+
+def _signed(value: float | None) -> str:
+    return "-" if value is None else f"{value:+.2f}"

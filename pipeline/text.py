@@ -1,0 +1,91 @@
+"""text: transcripts -> WordPiece ids for the text encoder, and the word that each token belongs to."""
+
+from functools import cache
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from pipeline import assets, paths, tables
+from pipeline.errors import AssetError, ParamsError
+from pipeline.params import Block
+
+NO_WORD = -1  # of [CLS] and [SEP]
+
+
+class Params(Block):
+    """The block `text` of params.yaml."""
+
+    encoder: dict[str, str]  # by language
+    max_tokens: Annotated[int, Field(ge=3, le=512)]  # BERT has 512 positions
+
+    def encoder_of(self, dataset: str, language: str) -> str:
+        """Raises ParamsError where no encoder is named for this data set's language."""
+        if language not in self.encoder:
+            raise ParamsError(
+                f"Data set {dataset} is in language '{language}', text.encoder of params.yaml names encoders for "
+                f"{', '.join(sorted(self.encoder))}. Add a line '{language}: <BERT model or folder>' there."
+            )
+        return self.encoder[language]
+
+
+def tokenise(text: str, encoder: str, max_tokens: int) -> dict[str, list[int]]:
+    """Normalised text -> the token columns of tables.TOKENS, at most max_tokens long: [CLS], the head, [SEP].
+
+    No text gives no tokens: the clip lacks the modality. Raises AssetError.
+    """
+    words = text.split()
+    if not words:
+        return {"input_ids": [], "attention_mask": [], "token_type_ids": [], "word": []}
+    tokens = _tokenizer(encoder)(words, is_split_into_words=True, truncation=True, max_length=max_tokens)
+    ids = tokens["input_ids"]
+    return {
+        "input_ids": ids,
+        "attention_mask": [1] * len(ids),
+        "token_type_ids": [0] * len(ids),
+        "word": [NO_WORD if word is None else word for word in tokens.word_ids()],
+    }
+
+
+def run(options: Params) -> None:
+    """The stage: write data/features/text/<dataset>.parquet for every data set and print one line.
+
+    Raises AssetError where an encoder's tokenizer cannot be had, ParamsError.
+    """
+    datasets = tables.datasets_of(paths.TRANSCRIPTS)
+    lengths = [length for dataset in datasets for length in _write(dataset, options)]
+    tables.keep_only(paths.FEATURES / "text", datasets)
+    cut = sum(length == options.max_tokens for length in lengths)
+    empty = lengths.count(0)
+    print(f"text: {len(lengths)} clips: {len(lengths) - empty} tokenised, {empty} without text; {cut} at max_tokens")
+
+
+def _write(dataset: str, options: Params) -> list[int]:
+    """Tokenise one data set. Returns the number of tokens of each clip."""
+    transcripts = tables.read(paths.transcripts(dataset), columns=["id", "text"])
+    language = tables.metadata(paths.transcripts(dataset))["language"]
+    encoder = options.encoder_of(dataset, language)
+    rows = [{"id": row["id"], **tokenise(row["text"], encoder, options.max_tokens)} for row in transcripts.to_pylist()]
+    metadata = {
+        "dataset": dataset,
+        "language": language,
+        "encoder": encoder,
+        "encoder_sha256": assets.encoder_sha256(encoder),
+        "vocabulary": len(_tokenizer(encoder)),
+        "max_tokens": options.max_tokens,
+    }
+    tables.write(paths.features("text", dataset), tables.rows(tables.TOKENS, rows), metadata)
+    return [len(row["input_ids"]) for row in rows]
+
+
+@cache
+def _tokenizer(encoder: str) -> Any:
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(assets.encoder(encoder))
+    except (OSError, ValueError) as error:
+        raise AssetError(
+            f"text.encoder of params.yaml asks for the tokenizer of {encoder}, which cannot be had: {error}\n"
+            f"Set it to {assets.PACKAGED} (English) or to the folder of a BERT model, "
+            "or let the machine reach the hub once."
+        ) from None

@@ -1,0 +1,175 @@
+"""transcribe: clips and texts -> the words of every clip, with their times where they are known.
+
+Words come from the label file, else from the clip's sidecar, else from speech recognition; else there are
+none and a flag says why. The source, the recogniser and its confidence are kept with every clip.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline import cache, media, params, paths, tables, workers
+from pipeline.transcribe import recogniser
+from pipeline.transcribe.recogniser import Heard, Params
+from pipeline.transcribe.words import Word, align, split, spread, untimed
+
+Row = dict[str, Any]  # of tables.CLIPS, TEXTS or TRANSCRIPTS
+
+
+@dataclass(frozen=True)
+class Task:
+    """One clip to hear, and the key of its entry in the cache."""
+
+    clip: Row
+    text: Row
+    options: Params
+    threads: int
+    key: str
+
+
+def transcribe(clip: Row, text: Row, options: Params, threads: int) -> Row:
+    """The transcript of one clip from its rows of tables.CLIPS and TEXTS, without the cache: what predict calls.
+
+    Raises MediaError, AssetError.
+    """
+    heard = None
+    if wanted(text, options):
+        heard = obstacle(clip, text, options) or _listen(clip, text, options, threads)
+    return transcript(clip, text, heard, options)
+
+
+def wanted(text: Row, options: Params) -> bool:
+    """Whether a clip has to be heard: for its words, or for the times of written words without cues."""
+    return not _written(text) or (options.word_times and not text["cues"])
+
+
+def obstacle(clip: Row, text: Row, options: Params) -> Heard | None:
+    """Nothing heard, and why, where a clip cannot be heard; None where it can."""
+    if clip["path"] is None:
+        return Heard.nothing("no media")
+    if not clip["has_audio"]:
+        return Heard.nothing("no sound")
+    reason = recogniser.obstacle(text["language"], options)
+    return Heard.nothing(reason) if reason else None
+
+
+def transcript(clip: Row, text: Row, heard: Heard | None, options: Params) -> Row:
+    """The row of tables.TRANSCRIPTS. Written words come before heard ones; heard is None where it was not wanted."""
+    words = _written(text)
+    source, spoken, flags = (text["source"], _spoken(text), []) if words else ("none", "", [])
+    if heard and heard.words and words:
+        words = align([word["word"] for word in words], heard.words, clip["seconds"])
+    elif heard and heard.words:
+        source, spoken, words = "recogniser", heard.spoken, heard.words
+    elif heard:
+        flags = ["no word times" if words else "no transcript", heard.obstacle or "nothing heard"]
+    probabilities = [word["probability"] for word in words if word["probability"] is not None]
+    return {
+        "id": clip["id"],
+        "text": " ".join(word["word"] for word in words),
+        "spoken": spoken,
+        "source": source,
+        "model": options.recogniser if heard and not heard.obstacle else None,
+        "confidence": float(np.mean(probabilities)) if probabilities else None,
+        "no_speech": heard.no_speech if heard else None,
+        "words": words,
+        "flags": flags,
+    }
+
+
+def run(options: Params) -> None:
+    """The stage: write data/transcripts/<dataset>.parquet for every data set and print one line.
+
+    Raises StageError where more clips fail than limits.max_failed_share allows, AssetError.
+    """
+    clips = tables.read(paths.CLIPS).to_pylist()
+    texts = {(row["dataset"], row["id"]): row for row in tables.read(paths.TEXTS).to_pylist()}
+    pairs = [(clip, texts[clip["dataset"], clip["id"]]) for clip in clips]
+    heard, effort = _hear_all(pairs, options)
+    datasets: dict[str, list[Row]] = {}
+    for (clip, text), result in zip(pairs, heard, strict=True):
+        datasets.setdefault(clip["dataset"], []).append(transcript(clip, text, result, options))
+    for name, rows in datasets.items():
+        language = next(text["language"] for clip, text in pairs if clip["dataset"] == name)
+        table = tables.rows(tables.TRANSCRIPTS, rows)
+        tables.write(paths.transcripts(name), table, {"dataset": name, "language": language})
+    tables.keep_only(paths.TRANSCRIPTS, datasets)
+    sources = Counter(row["source"] for rows in datasets.values() for row in rows)
+    print(f"transcribe: {len(clips)} clips: {_listed(sources)}; {effort}")
+    unheard = sum(result is not None and result.obstacle == recogniser.NOT_INSTALLED for result in heard)
+    if unheard:
+        print(
+            f'transcribe: speech recognition is missing for {unheard} of them. Install it with: pip install -e ".[asr]"'
+        )
+
+
+def _hear_all(pairs: Sequence[tuple[Row, Row]], options: Params) -> tuple[list[Heard | None], str]:
+    """What was heard of each clip, None where that was not wanted; and what it took, in words."""
+    heard = [obstacle(clip, text, options) if wanted(text, options) else None for clip, text in pairs]
+    keys = {
+        index: _key(clip, text, options)
+        for index, (clip, text) in enumerate(pairs)
+        if wanted(text, options) and heard[index] is None
+    }
+    store = cache.Store("transcribe")
+    missing = {key: index for index, key in keys.items() if store.find(key) is None}  # equal clips are heard once
+    threads = params.threads()
+    tasks = [Task(*pairs[index], options, threads, key) for key, index in missing.items()]
+    failures = _compute(tasks, threads)
+    if keys:
+        store.remember(options.model_dump(exclude={"word_times"}), list(keys.values()))
+    for index, key in keys.items():
+        failed = key in failures
+        heard[index] = Heard.nothing(f"recognition failed: {failures[key]}") if failed else _load(store.path(key))
+    effort = f"{len(missing) - len(failures)} computed, {len(keys) - len(missing)} from cache, {len(failures)} failed"
+    return heard, effort + (f" ({_listed(Counter(failures.values()))})" if failures else "")
+
+
+def _compute(tasks: Sequence[Task], threads: int) -> dict[str, str]:
+    """Hear these clips into the cache; return why some failed, by key."""
+    limits = params.load("limits", params.Limits)
+    outcomes = workers.run(
+        _keep, tasks, title="transcribe", workers=params.workers(), threads=threads, limits=limits, size=int
+    )
+    return {tasks[outcome.index].key: outcome.failure.reason for outcome in outcomes if outcome.failure}
+
+
+def _keep(task: Task) -> int:
+    """In a worker: hear one clip into the cache. Returns the entry's bytes."""
+    heard = _listen(task.clip, task.text, task.options, task.threads)
+    with cache.Store("transcribe").put(task.key) as part:
+        return part.write_text(json.dumps(asdict(heard), ensure_ascii=False))
+
+
+def _listen(clip: Row, text: Row, options: Params, threads: int) -> Heard:
+    sound = media.sound(Path(clip["path"]), clip["start"], clip["end"])
+    return recogniser.hear(sound, text["language"], options, threads)
+
+
+def _load(path: Path) -> Heard:
+    return Heard(**json.loads(path.read_text()))
+
+
+def _key(clip: Row, text: Row, options: Params) -> str:
+    segment = {name: clip[name] for name in ("sha256", "start", "end")}
+    return cache.key(**segment, language=text["language"], **recogniser.identity(options))
+
+
+def _written(text: Row) -> list[Word]:
+    """The words of the label file or the sidecar, with times where it has cues."""
+    if text["cues"]:
+        return [word for cue in text["cues"] for word in spread(split(cue["text"]), cue["start"], cue["end"])]
+    return untimed(split(text["text"] or ""))
+
+
+def _spoken(text: Row) -> str:
+    return text["text"] or " ".join(cue["text"] for cue in text["cues"])
+
+
+def _listed(counts: Counter[str]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))

@@ -1,0 +1,202 @@
+"""Facial landmarks, blendshapes and head pose by MediaPipe's FaceLandmarker (Tasks API).
+
+Each frame: the landmarks freed of head pose, position and scale; 52 blendshapes (0 to 1: jawOpen,
+mouthSmileLeft …); the head's rotation (radians) and position (cm). Frames are sampled by their
+timestamps; one without a face stays in its place, masked.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from pipeline import assets, media
+from pipeline.features import Clip
+from pipeline.params import Block
+from pipeline.tables import Column, Frames
+
+VERSION = 1
+MESH = 478
+# The 68 points of iBUG 300-W (Sagonas et al. 2013) on MediaPipe's mesh: jaw 17, brows 10, nose 9, eyes 12, mouth 20.
+IBUG = (
+    *(162, 234, 93, 58, 172, 136, 149, 148, 152, 377, 378, 365, 397, 288, 323, 454, 389),
+    *(71, 63, 105, 66, 107, 336, 296, 334, 293, 301),
+    *(168, 197, 5, 4, 75, 97, 2, 326, 305),
+    *(33, 160, 158, 133, 153, 144, 362, 385, 387, 263, 373, 380),
+    *(61, 39, 37, 0, 267, 269, 291, 405, 314, 17, 84, 181, 78, 82, 13, 312, 308, 317, 14, 87),
+)
+EYES = (33, 263)  # outer corners
+FLIP = np.diag([1.0, -1.0, -1.0])  # the pose's axes (y up, z to the viewer) -> the picture's (y down, z away)
+LOST = 0.95  # share of frames with a face below which a clip is flagged
+
+
+class Params(Block):
+    """params.yaml: vision.landmarks."""
+
+    fps: float
+    points: Literal[68, 478]
+    max_faces: int
+    min_confidence: float
+
+
+@dataclass
+class _Track:
+    """One face through the clip: what was seen of it, by frame."""
+
+    centre: np.ndarray
+    size: float
+    rows: dict[int, np.ndarray] = field(default_factory=dict)
+    weight: float = 0.0  # sum of sizes: large and steady wins
+
+
+def columns(params: Params) -> list[Column]:
+    return [
+        *(
+            Column(f"point_{i}_{axis}", "distance between the outer eye corners")
+            for i in _points(params)
+            for axis in "xyz"
+        ),
+        *(Column(name, "0 to 1") for name in _blendshape_names()),
+        *(Column(f"head_{angle}", "rad", "angle") for angle in ("pitch", "yaw", "roll")),
+        *(Column(f"head_{axis}", "cm") for axis in "xyz"),
+    ]
+
+
+def rate(params: Params) -> float:
+    return params.fps
+
+
+def library() -> str:
+    return f"mediapipe {version('mediapipe')}"
+
+
+def asset_sha256() -> str | None:
+    return assets.sha256(assets.landmark_model())
+
+
+def extract(clip: Clip, params: Params) -> Frames:
+    """One row for each 1/fps seconds; the largest and steadiest face is followed."""
+    times = np.arange(int(np.ceil(clip.seconds * params.fps))) / params.fps
+    tracks = _tracks(clip, times, params)
+    x = np.zeros((len(times), len(columns(params))), np.float32)
+    mask = np.zeros(len(times), bool)
+    if tracks:
+        rows = max(tracks, key=lambda track: track.weight).rows
+        mask[list(rows)] = True
+        x[list(rows)] = np.stack(list(rows.values()))
+    return Frames(times, x, mask, tuple(_flags(tracks, mask)))
+
+
+def freed(points: np.ndarray, rotation: np.ndarray) -> np.ndarray:
+    """(478, 3) points in pixels -> the same without head rotation, position and scale.
+
+    rotation: (3, 3), the head's. The origin is the mesh's mean, the unit the distance between the
+    outer corners of the eyes.
+    """
+    upright = (points - points.mean(axis=0)) @ (FLIP @ rotation @ FLIP)  # a row times R is R^T times the column
+    return upright / max(float(np.linalg.norm(upright[EYES[0]] - upright[EYES[1]])), 1e-6)
+
+
+def angles(rotation: np.ndarray) -> np.ndarray:
+    """(3, 3) -> pitch, yaw, roll in radians (rotations about x, y, z, applied in this order)."""
+    yaw = np.arcsin(np.clip(-rotation[2, 0], -1, 1))
+    return np.array([np.arctan2(rotation[2, 1], rotation[2, 2]), yaw, np.arctan2(rotation[1, 0], rotation[0, 0])])
+
+
+def _tracks(clip: Clip, times: np.ndarray, params: Params) -> list[_Track]:
+    tracks: list[_Track] = []
+    shown: np.ndarray | None = None
+    found: Any = None
+    with _quiet(), _detector(params) as detect:
+        for index, image in enumerate(media.frames(clip.path, times, clip.start, clip.end)):
+            if image is None:
+                continue
+            if image is not shown:  # a slow video shows one frame at several times
+                shown, found = image, detect(image, round(times[index] * 1000))
+            for face in range(len(found.face_landmarks)):
+                _follow(tracks, index, *_row(found, face, image.shape, params))
+    return tracks
+
+
+def _follow(tracks: list[_Track], index: int, centre: np.ndarray, size: float, row: np.ndarray) -> None:
+    """Add a face to the nearest track that lies within its size and has no face in this frame, else begin one."""
+    free = [track for track in tracks if index not in track.rows]
+    near = min(free, key=lambda track: float(np.linalg.norm(track.centre - centre)), default=None)
+    if near is None or np.linalg.norm(near.centre - centre) > max(size, near.size):
+        near = _Track(centre, size)
+        tracks.append(near)
+    near.centre, near.size = centre, size
+    near.rows[index] = row
+    near.weight += size
+
+
+def _row(found: Any, face: int, shape: tuple[int, ...], params: Params) -> tuple[np.ndarray, float, np.ndarray]:
+    """Centre and size in pixels, and the feature row of one face."""
+    height, width = shape[:2]
+    normal = np.array([(p.x, p.y, p.z) for p in found.face_landmarks[face]])
+    points = normal * (width, height, width)  # z is on x's scale
+    pose = np.asarray(found.facial_transformation_matrixes[face])
+    rotation = pose[:3, :3] / np.linalg.norm(pose[:3, :3], axis=0)
+    shapes = [shape.score for shape in found.face_blendshapes[face]]
+    parts = (freed(points, rotation)[_points(params)].ravel(), shapes, angles(rotation), pose[:3, 3])
+    size = float(np.linalg.norm(np.ptp(points[:, :2], axis=0)))
+    return points[:, :2].mean(axis=0), size, np.concatenate(parts)
+
+
+def _flags(tracks: list[_Track], mask: np.ndarray) -> Iterator[str]:
+    if not mask.any():
+        yield "no face"
+    elif mask.mean() < LOST:
+        yield "face in part of the frames"
+    if len(tracks) > 1 and any(sum(index in track.rows for track in tracks) > 1 for index in range(len(mask))):
+        yield "several faces"
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep MediaPipe's remarks on itself, several a clip and written past Python, off the terminal."""
+    kept = os.dup(2)
+    with Path(os.devnull).open("w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+@contextmanager
+def _detector(params: Params) -> Iterator[Any]:
+    """A fresh landmarker, since it carries a face from frame to frame: (image, milliseconds) -> its result."""
+    from mediapipe import Image, ImageFormat
+    from mediapipe.tasks.python import BaseOptions, vision
+
+    options = vision.FaceLandmarkerOptions(
+        base_options=BaseOptions(model_asset_path=str(assets.landmark_model())),
+        running_mode=vision.RunningMode.VIDEO,
+        num_faces=params.max_faces,
+        min_face_detection_confidence=params.min_confidence,
+        min_face_presence_confidence=params.min_confidence,
+        min_tracking_confidence=params.min_confidence,
+        output_face_blendshapes=True,
+        output_facial_transformation_matrixes=True,
+    )
+    with vision.FaceLandmarker.create_from_options(options) as landmarker:
+        yield lambda image, time: landmarker.detect_for_video(Image(image_format=ImageFormat.SRGB, data=image), time)
+
+
+def _points(params: Params) -> list[int]:
+    return list(IBUG) if params.points == len(IBUG) else list(range(MESH))
+
+
+def _blendshape_names() -> list[str]:
+    """ARKit's names in MediaPipe's order: neutral, browDownLeft, … mouthSmileLeft …"""
+    from mediapipe.tasks.python.vision.face_landmarker import Blendshapes
+
+    words = (shape.name.lower().split("_") for shape in Blendshapes)
+    return [first + "".join(map(str.capitalize, rest)) for first, *rest in words]

@@ -1,0 +1,225 @@
+"""Tasks in killable child processes: a task that crashes, hangs or eats the memory costs itself alone.
+
+Every process computes with `threads` torch/BLAS threads; speed comes from several tasks at once. Workers
+end with their parent. Results come in order of completion, so no caller may depend on it.
+"""
+
+import ctypes
+import json
+import multiprocessing
+import os
+import resource
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, wait
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from filelock import FileLock, Timeout
+
+from pipeline import paths
+from pipeline.errors import BusyError, MediaError, StageError
+from pipeline.params import Limits
+
+T = TypeVar("T")
+R = TypeVar("R")
+PR_SET_PDEATHSIG = 1
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+)
+SAMPLE = 8  # tasks after which the rest is estimated
+ENOUGH_FAILURES = 5  # fewer never stop a stage
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a task gave no result. `reason` is a code to count by, `message` tells the rest."""
+
+    reason: str
+    message: str
+    trace: str = ""
+
+
+@dataclass(frozen=True)
+class Outcome(Generic[R]):
+    """The result of tasks[index]: a value or a failure."""
+
+    index: int
+    value: R | None
+    failure: Failure | None
+
+
+def run(
+    function: Callable[[T], R],
+    tasks: Sequence[T],
+    *,
+    title: str,
+    workers: int,
+    threads: int,
+    limits: Limits | None,
+    size: Callable[[R], int] | None = None,
+) -> Iterator[Outcome[R]]:
+    """Yield one Outcome a task, as they end. `function` and `tasks` must pickle.
+
+    limits: None lets a task take what it needs (training). size: bytes on disk of a result, for the estimate.
+    Raises StageError where so many tasks fail that the fault is not the clips'.
+    """
+    if not tasks:
+        return
+    from pebble import ProcessPool
+
+    use_threads(threads)
+    context = multiprocessing.get_context("spawn")
+    memory = limits.memory_gib if limits else None
+    pool = ProcessPool(min(workers, len(tasks)), context=context, initializer=_begin, initargs=(os.getpid(), memory))
+    with pool:
+        futures = {
+            pool.schedule(function, args=(task,), timeout=limits.seconds if limits else None): index
+            for index, task in enumerate(tasks)
+        }
+        try:
+            yield from _watch(futures, title, limits, size)
+        finally:
+            pool.stop()
+            pool.join()
+
+
+def use_threads(threads: int) -> None:
+    """Hold this process and its children to `threads` torch/BLAS threads. Call before importing NumPy or torch."""
+    for name in THREAD_VARIABLES:
+        os.environ[name] = str(threads)
+    os.environ["OPENCV_FOR_THREADS_NUM"] = str(threads)
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(threads)
+
+
+def die_with_parent(parent: int) -> None:
+    """End this process when `parent` ends, however that ends (Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)
+
+
+@contextmanager
+def lock(stage: str) -> Iterator[None]:
+    """Hold this checkout. Raises BusyError naming who holds it."""
+    paths.LOCK.parent.mkdir(parents=True, exist_ok=True)
+    holder = paths.LOCK.with_name(paths.LOCK.name + ".json")
+    try:
+        with FileLock(paths.LOCK, timeout=0):
+            holder.write_text(json.dumps({"stage": stage, "pid": os.getpid(), "since": time.strftime("%F %T")}))
+            yield
+            holder.unlink(missing_ok=True)
+    except Timeout:
+        known = json.loads(holder.read_text()) if holder.is_file() else {}
+        who = f"{known.get('stage', 'a stage')} (process {known.get('pid', 'unknown')}, since {known.get('since', 'unknown')})"
+        raise BusyError(f"This checkout is held by {who}. Wait for it to end, or stop that process.") from None
+
+
+def _begin(parent: int, memory_gib: float | None) -> None:
+    die_with_parent(parent)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops its workers
+    if memory_gib:
+        limit = int(memory_gib * 2**30)
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+
+
+def _watch(
+    futures: dict[Any, int], title: str, limits: Limits | None, size: Callable[[R], int] | None
+) -> Iterator[Outcome[R]]:
+    progress = _Progress(title, len(futures))
+    waiting, failures, done, written = set(futures), 0, 0, 0
+    try:
+        while waiting:
+            ended, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+            for future in sorted(ended, key=futures.__getitem__):
+                outcome: Outcome[R] = _outcome(futures[future], future)
+                done += 1
+                if outcome.failure:
+                    failures += 1
+                    _give_up(title, failures, done, limits, outcome.failure)
+                elif size and outcome.value is not None:
+                    written += size(outcome.value)
+                progress.step(done, failures, written)
+                yield outcome
+    finally:
+        progress.close()
+
+
+def _outcome(index: int, future: Any) -> Outcome[Any]:
+    from pebble import ProcessExpired
+
+    try:
+        return Outcome(index, future.result(), None)
+    except MediaError as error:
+        return Outcome(index, None, Failure(error.reason, error.message))
+    except TimeoutError as error:
+        return Outcome(index, None, Failure("timeout", f"it ran longer than limits.seconds of params.yaml ({error})"))
+    except ProcessExpired as error:
+        return Outcome(index, None, Failure("crashed", f"its process ended with code {error.exitcode}"))
+    except MemoryError:
+        return Outcome(index, None, Failure("memory", "it needed more than limits.memory_gib of params.yaml"))
+    except Exception as error:
+        trace = "".join(traceback.format_exception(error))
+        return Outcome(index, None, Failure(type(error).__name__, str(error) or type(error).__name__, trace))
+
+
+def _give_up(title: str, failures: int, done: int, limits: Limits | None, last: Failure) -> None:
+    """Stop where the fault is the installation's, or so general that going on is waste."""
+    installation = last.reason in ("ImportError", "ModuleNotFoundError", "AssetError", "ParamsError", "NameError")
+    general = limits is not None and failures >= ENOUGH_FAILURES and failures / done > limits.max_failed_share
+    if installation or general:
+        raise StageError(
+            f"{title}: {failures} of {done} failed, the last with {last.reason}: {last.message}\n"
+            f"{last.trace}What succeeded is kept. Remedy the cause, then run the stage again."
+        )
+
+
+class _Progress:
+    """A bar on a terminal; elsewhere a line now and then. One estimate, from the first tasks."""
+
+    def __init__(self, title: str, total: int) -> None:
+        self.title, self.total, self.began, self.last = title, total, time.monotonic(), time.monotonic()
+        self.bar: Any = None
+        if sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+            self.bar = Progress(*columns, console=Console(stderr=True), transient=True)
+            self.bar.start()
+            self.task = self.bar.add_task(title, total=total)
+
+    def step(self, done: int, failures: int, written: int) -> None:
+        now = time.monotonic()
+        if done == SAMPLE:
+            self._estimate((now - self.began) / done * (self.total - done), written / done * self.total)
+        if self.bar:
+            failed = f" ({failures} failed)" if failures else ""
+            self.bar.update(self.task, completed=done, description=self.title + failed)
+        elif now - self.last > 30:
+            self.last = now
+            print(f"{self.title}: {done} of {self.total}, {failures} failed", file=sys.stderr, flush=True)
+
+    def _estimate(self, seconds: float, size: float) -> None:
+        if seconds > 60:
+            disk = f" and {size / 2**20:,.0f} MiB of cache" if size else ""
+            print(
+                f"{self.title}: about {seconds / 60:.0f} minutes more for {self.total} tasks{disk}",
+                file=sys.stderr,
+                flush=True,
+            )
+
+    def close(self) -> None:
+        if self.bar:
+            self.bar.stop()

@@ -1,0 +1,103 @@
+"""The command line: `rawmsa <stage or command>` and `python -m stages <stage or command>` are the same."""
+
+import ast
+import importlib
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+try:
+    import typer
+except ImportError:
+    sys.exit(
+        f"rawmsa is not installed for {sys.executable}. Activate its environment: . .venv/bin/activate (make install makes it)"
+    )
+
+from pipeline import params, workers
+from pipeline.errors import RawmsaError
+
+STAGES = ("ingest", "transcribe", "text", "audio", "vision", "assemble", "train", "evaluate", "report")
+
+app = typer.Typer(
+    help="From raw video to sentiment tables. Drop videos into data/raw/<dataset>/, then: dvc repro",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+
+@app.command(rich_help_panel="Commands")
+def demo(
+    clips: Annotated[int, typer.Option(help="How many clips of 2-4 s to make.", min=12)] = 60,
+    seed: Annotated[int, typer.Option(help="Same seed, same files.")] = 1111,
+) -> None:
+    """Make the synthetic demo data set in data/raw/demo: talking faces of known sentiment, with no network."""
+    from pipeline import demo as demo_set
+    from pipeline import paths
+
+    demo_set.make(paths.RAW / "demo", clips, seed, params.workers())
+
+
+@app.command(rich_help_panel="Commands")
+def predict(
+    clips: Annotated[list[Path], typer.Argument(help="Videos of somebody speaking.")],
+    run: Annotated[
+        str, typer.Option(help="<dataset>/<network>, or <dataset>/<network>-<seed>; default: evaluate.unlabelled_run.")
+    ] = "",
+    json: Annotated[bool, typer.Option("--json", help="Print JSON, not a table.")] = False,
+) -> None:
+    """Predict the sentiment of any clip with a trained run: fusion, text, audio and vision outputs, transcript."""
+    from stages import predict as door
+
+    door.show(door.predict(clips, run or None), json)
+
+
+@app.command(rich_help_panel="Commands")
+def results() -> None:
+    """Print the results table of the last run and where the report lies."""
+    from pipeline import paths
+
+    table = paths.REPORT / "tables.md"
+    if not table.is_file():
+        raise RawmsaError("There are no results yet. Make them with: dvc repro")
+    typer.echo(table.read_text())
+    typer.echo(f"The report: {(paths.REPORT / 'index.html').resolve()}")
+
+
+@app.command(rich_help_panel="Commands")
+def cache(prune: Annotated[bool, typer.Option(help="Remove what no parameter set uses.")] = False) -> None:
+    """Show what the clip and run cache holds, by parameter set; --prune removes what none uses."""
+    from stages import cache as door
+
+    door.main(prune)
+
+
+def _stage(name: str) -> Callable[[], None]:
+    def command() -> None:
+        workers.use_threads(params.threads())
+        if "DVC_STAGE" in os.environ:  # a killed dvc must not leave its stage running
+            workers.die_with_parent(os.getppid())
+        with workers.lock(name):
+            importlib.import_module(f"stages.{name}").main()
+
+    source = (Path(__file__).parent / f"{name}.py").read_text()
+    command.__doc__ = (ast.get_docstring(ast.parse(source)) or "").split(": ", 1)[-1]  # no stage is imported for --help
+    return command
+
+
+for _name in STAGES:
+    app.command(_name, rich_help_panel="Stages (dvc repro runs those that are due)")(_stage(_name))
+
+
+def main() -> None:
+    try:
+        app()
+    except RawmsaError as error:
+        sys.exit(f"{type(error).__name__}: {error}")
+
+
+if __name__ == "__main__":
+    main()

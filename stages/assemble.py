@@ -1,0 +1,7 @@
+"""assemble: features, labels -> data/tables/<dataset>.arrow (one training table a data set)."""
+
+from pipeline import assemble
+
+
+def main() -> None:
+    assemble.run()

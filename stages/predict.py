@@ -1,0 +1,150 @@
+"""rawmsa predict: the sentiment of anybody's clip, by the functions that made the training table.
+
+Extractors, encoder, shape and statistics are those that the run was trained with, as its run.json tells,
+whatever params.yaml says today; the recogniser is params.yaml's.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline import assemble, features, ingest, media, params, tables, text, transcribe, workers
+from pipeline.errors import MediaError, TableError
+from pipeline.features import Clip
+from pipeline.tables import Column
+
+
+def predict(clips: Sequence[Path | str], run: str | None = None) -> list[dict[str, Any]]:
+    """One record a clip, in order: clip, prediction, text, audio, vision, transcript, flags, run, error.
+
+    run: <dataset>/<network> (its best kept seed) or <dataset>/<network>-<seed>; None: evaluate.unlabelled_run
+    of params.yaml. A modality the clip lacks has None for its output; a clip that cannot be used has
+    None throughout and its reason under `error`. Raises TableError where the run is not there.
+    """
+    from model import predict as network
+    from stages import evaluate
+
+    threads = params.threads()
+    workers.use_threads(threads)
+    folder = evaluate.kept_run(run or params.load("evaluate", evaluate.Params).unlabelled_run)
+    made = tables.read_json(folder / "run.json")
+    records = [_prepare(Path(clip), made, threads) for clip in clips]
+    usable = [record for record in records if record["error"] is None]
+    if usable:
+        table = _table(usable, made)
+        outputs = network.predict(folder, table).to_pylist()
+        for record, output in zip(usable, outputs, strict=True):
+            record |= {"prediction": output["fusion"], **{m: output[m] for m in tables.MODALITIES}}
+    return [{**_public(record), "run": "/".join(folder.parts[-2:])} for record in records]
+
+
+def show(records: Sequence[dict[str, Any]], as_json: bool) -> None:
+    """Print the records: a table, or JSON."""
+    if as_json:
+        print(json.dumps(records, indent=2, ensure_ascii=False))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("clip", "sentiment", *tables.MODALITIES, "transcript", "notes", title=f"Run {records[0]['run']}")
+    for record in records:
+        numbers = [_number(record[name]) for name in ("prediction", *tables.MODALITIES)]
+        notes = record["error"] or ", ".join(record["flags"])
+        table.add_row(record["clip"], *numbers, record["transcript"], notes)
+    Console().print(table)
+
+
+def _prepare(path: Path, made: dict[str, Any], threads: int) -> dict[str, Any]:
+    """Everything of a clip that the network takes, or why there is nothing."""
+    empty: dict[str, Any] = {
+        "clip": str(path),
+        "prediction": None,
+        **dict.fromkeys(tables.MODALITIES),
+        "transcript": "",
+        "flags": [],
+    }
+    try:
+        facts = media.probe(path, None, None, params.load("ingest", ingest.Params))
+        row = {
+            "id": path.name,
+            "path": str(path),
+            "start": None,
+            "end": None,
+            "seconds": facts.seconds,
+            "has_audio": facts.has_audio,
+        }
+        written = {"language": made["language"], "source": None, "text": None, "cues": []}
+        heard = transcribe.transcribe(row, written, params.load("transcribe", transcribe.Params), threads)
+        flags = [*facts.flags, *heard["flags"]]
+        sequences = {}
+        for modality in assemble.FRAMES:
+            there = facts.has_audio if modality == "audio" else facts.has_vision
+            sequences[modality], seen = _frames(modality, Clip(path, None, None, facts.seconds), made, there)
+            flags += seen
+    except MediaError as error:
+        return {**empty, "error": f"{error.reason}: {error.message}"}
+    tokens = text.tokenise(heard["text"], made["encoder"], made["extraction"]["text"]["max_tokens"])
+    return {
+        **empty,
+        "transcript": heard["text"],
+        "flags": flags,
+        "error": None,
+        "tokens": tokens,
+        **{f"x_{m}": x for m, x in sequences.items()},
+    }
+
+
+def _frames(modality: str, clip: Clip, made: dict[str, Any], there: bool) -> tuple[np.ndarray, list[str]]:
+    """The shaped frames of one modality, by the run's own recipe, and the extractor's flags."""
+    recorded = made["extraction"][modality]
+    columns = [Column(**column) for column in recorded["columns"]]
+    width = len(made["columns"][modality])
+    if not (there and width):
+        return np.zeros((0, width), np.float32), []
+    recipe = features.recipe(modality, _options(recorded))
+    if recorded["version"] != recipe.module.VERSION:
+        raise TableError(
+            f"The run was trained on version {recorded['version']} of {modality}.{recorded['extractor']}, "
+            f"installed is {recipe.module.VERSION}. Train it anew with: dvc repro"
+        )
+    frames = recipe.extract(clip)
+    policy = {name: made["policy"][name][modality] for name in ("pool", "max_frames")}
+    shaped = assemble.shape(frames.x, frames.mask, columns, policy["pool"], policy["max_frames"])
+    return shaped, list(frames.flags)
+
+
+def _options(recorded: dict[str, Any]) -> features.Params:
+    """The block of params.yaml that makes what a feature file's metadata record."""
+    return features.Params.model_validate(
+        {"extractor": recorded["extractor"], recorded["extractor"]: recorded["params"]}
+    )
+
+
+def _table(records: Sequence[dict[str, Any]], made: dict[str, Any]) -> pa.Table:
+    """A training table without labels."""
+    widths = {modality: len(made["columns"][modality]) for modality in assemble.FRAMES}
+    content = {
+        "id": [record["clip"] for record in records],
+        "video_id": [record["clip"] for record in records],
+        **dict.fromkeys(("split", "label", "label_T", "label_A", "label_V"), [None] * len(records)),
+        "transcript": [record["transcript"] for record in records],
+        "input_ids": [record["tokens"]["input_ids"] for record in records],
+        **{
+            m: tables.sequences((record[f"x_{m}"] for record in records), width) for m, width in widths.items() if width
+        },
+    }
+    table = pa.table(content, schema=tables.training_schema(widths))
+    kept = ("columns", "encoder", "encoder_sha256", "extraction", "language", "convention", "label_range", "policy")
+    return tables.with_metadata(table, {name: made[name] for name in kept})
+
+
+def _public(record: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in record.items() if name != "tokens" and not name.startswith("x_")}
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:+.2f}"

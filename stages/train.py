@@ -1,0 +1,150 @@
+"""train: data/tables -> data/runs/<dataset>/<network>-<seed> (one run a data set, network and seed)."""
+
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Literal
+
+from model import checkpoint, run
+from model.fit import device, precision
+from model.hyper import Hyper
+from pipeline import assets, cache, params, paths, tables, workers
+from pipeline.errors import ParamsError, StageError
+
+RUNS = "runs"  # kinds of the cache: all of a run but its weights,
+WEIGHTS = "weights"  # and the weights, which `keep` may let go
+
+
+class Params(params.Block):
+    """params.yaml: train."""
+
+    networks: list[str]
+    seeds: dict[str, list[int]]  # by data set; `default` for the rest
+    keep: Literal["best", "all", "none"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """A run to have: what decides it, its place under data/runs and its key in the cache."""
+
+    job: run.Job
+    folder: Path
+    key: str
+
+    @property
+    def group(self) -> Path:
+        """Runs that differ by seed alone share it."""
+        return self.folder.parent / self.job.network
+
+
+def main() -> None:
+    options = params.load("train", Params)
+    tasks = [task for dataset in tables.datasets_of(paths.TABLES, ".arrow") for task in _tasks(dataset, options)]
+    computed = _compute([task for task in tasks if not cache.Store(RUNS).find(task.key)], tasks, options.keep)
+    kept = _kept(tasks, options.keep)
+    computed += _compute([task for task in kept if not cache.Store(WEIGHTS).find(task.key)], tasks, options.keep)
+    _place(tasks, kept)
+    cache.Store(RUNS).remember(options.model_dump(), [task.key for task in tasks])
+    cache.Store(WEIGHTS).remember(options.model_dump(), [task.key for task in kept])
+    print(
+        f"train: {len(tasks)} runs, computed {computed}, from cache {max(len(tasks) - computed, 0)}, weights kept {len(kept)}"
+    )
+
+
+def _tasks(dataset: str, options: Params) -> list[Task]:
+    file = paths.table(dataset)
+    table = tables.read_arrow(file)
+    if why := run.untrainable(table):
+        print(f"train: {dataset} is not trained on: {why}")
+        return []
+    metadata = tables.metadata(table)
+    seeds = options.seeds.get(dataset, options.seeds["default"])
+    return [_task(file, metadata, network, seed) for network in options.networks for seed in seeds]
+
+
+def _task(file: Path, metadata: dict[str, Any], network: str, seed: int) -> Task:
+    block, hyper = _hyper(network, metadata["dataset"], metadata["convention"])
+    job = run.Job(file, network, seed, block, hyper, assets.encoder(metadata["encoder"]), params.threads())
+    key = cache.key(
+        table=assets.sha256(file),
+        network=network,
+        seed=seed,
+        block=block,
+        hyper=hyper.model_dump(),
+        threads=job.threads,
+        precision=precision(),
+        versions=[run.VERSION, version("torch"), version("transformers")],
+    )
+    return Task(job, paths.run(metadata["dataset"], network, seed), key)
+
+
+def _hyper(network: str, dataset: str, convention: str) -> tuple[str, Hyper]:
+    """The block of the data set's own name, else that of its convention."""
+    blocks = params.load("networks", dict[str, dict[str, Any]]).get(network, {})
+    for name in (dataset, convention):
+        if name in blocks:
+            return name, params.check(f"networks.{network}.{name}", blocks[name], Hyper)
+    raise ParamsError(
+        f"params.yaml: networks.{network} has the blocks {', '.join(blocks) or 'none'}, but {dataset} needs one "
+        f"named {dataset} or, for its metric convention, {convention}. Copy the nearest and name it so."
+    )
+
+
+def _compute(missing: Sequence[Task], tasks: Sequence[Task], keep: str) -> int:
+    """Train what is missing, several at a time on a CPU; weights that are not kept go as soon as that is known."""
+    failures = []
+    at_once = 1 if device().type == "cuda" else params.workers()
+    outcomes = workers.run(_train, missing, title="train", workers=at_once, threads=params.threads(), limits=None)
+    for outcome in outcomes:
+        if outcome.failure:
+            failures.append(f"{missing[outcome.index].folder}: {outcome.failure.message}\n{outcome.failure.trace}")
+        kept = _kept(tasks, keep)
+        for task in missing:
+            if task not in kept and (weights := cache.Store(WEIGHTS).find(task.key)):
+                weights.unlink()
+    if failures:
+        raise StageError(f"{len(failures)} of {len(missing)} runs failed; the others are kept.\n" + "\n".join(failures))
+    return len(missing)
+
+
+def _train(task: Task) -> None:
+    with cache.Store(RUNS).put(task.key) as folder:
+        run.train(task.job, folder)
+        with cache.Store(WEIGHTS).put(task.key) as weights:
+            (folder / checkpoint.WEIGHTS).rename(weights)
+
+
+def _kept(tasks: Sequence[Task], keep: str) -> list[Task]:
+    """Of the runs that are there, those whose weights stay: of each group the lowest validation MAE, or all, or none."""
+    there = [task for task in tasks if cache.Store(RUNS).find(task.key)]
+    if keep == "best":
+        return [min(seeds, key=_valid_mae) for _, seeds in groupby(there, key=lambda task: task.group)]
+    return there if keep == "all" else []
+
+
+def _valid_mae(task: Task) -> float:
+    return float(checkpoint.describe(cache.Store(RUNS).path(task.key))["valid"]["mae"])
+
+
+def _place(tasks: Sequence[Task], kept: Sequence[Task]) -> None:
+    """data/runs, anew: these runs and no other."""
+    shutil.rmtree(paths.RUNS, ignore_errors=True)
+    paths.RUNS.mkdir(parents=True)
+    for task in tasks:
+        shutil.copytree(cache.Store(RUNS).path(task.key), task.folder)
+        described = checkpoint.describe(task.folder)
+        tables.write_json(task.folder / checkpoint.RUN, described | {"weights": task in kept})
+        if task in kept:
+            _link(cache.Store(WEIGHTS).path(task.key), task.folder / checkpoint.WEIGHTS)
+
+
+def _link(source: Path, target: Path) -> None:
+    """A second name for the same bytes, where the two places share a disk."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)

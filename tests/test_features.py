@@ -1,0 +1,227 @@
+"""Extractors on made clips, and the stage that runs them through the cache."""
+
+import json
+import shutil
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from pipeline import features, params, paths, tables
+from pipeline.errors import MediaError
+from pipeline.features import Clip
+from tests import clips
+
+ROOT = Path(__file__).parents[1]
+RECORDED = ROOT / "tests" / "recorded"
+EXTRACTORS = [("audio", "egemaps"), ("audio", "mfcc"), ("vision", "landmarks")]
+
+
+def recipe(modality: str, extractor: str, **changed: object) -> features.Recipe:
+    block = params.read(ROOT / "params.yaml")[modality]
+    block = {**block, "extractor": extractor, extractor: {**block[extractor], **changed}}
+    return features.recipe(modality, features.Params.model_validate(block))
+
+
+def face_video(path: Path, turn: float = 0.0, faces: int = 1, gap: bool = False, seconds: float = 1.0) -> Path:
+    """A photograph of a face that drifts, turned by `turn` degrees; one or two of it; a gap in the middle."""
+    import cv2
+
+    photograph = pytest.importorskip("skimage.data").astronaut()[:300, 80:380]
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"crf": "12", "threads": "1"})
+        stream.width, stream.height, stream.pix_fmt = 300 * faces, 300, "yuv420p"
+        count = round(seconds * 25)
+        for index in range(count):
+            move = cv2.getRotationMatrix2D((150, 130), turn, 0.9)
+            move[0, 2] += index / 2
+            picture = cv2.warpAffine(photograph, move, (300, 300), borderMode=cv2.BORDER_REPLICATE)
+            if gap and count // 3 < index < 2 * count // 3:
+                picture = np.full_like(picture, 90)
+            small = cv2.resize(picture, (230, 230))
+            other = cv2.copyMakeBorder(small, 35, 35, 35, 35, cv2.BORDER_CONSTANT, value=(90, 90, 90))
+            image = np.hstack([picture, other][:faces])
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")))
+        container.mux(stream.encode(None))
+    return path
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Clip]:
+    """A clip for each modality."""
+    folder = tmp_path_factory.mktemp("made")
+    tone = clips.make(folder / "tone.mp4", seconds=1.0, tone=220.0)
+    return {
+        "audio": Clip(tone, None, None, 1.0),
+        "vision": Clip(face_video(folder / "face.mp4"), None, None, 1.0),
+    }
+
+
+@pytest.mark.parametrize(("modality", "extractor"), EXTRACTORS)
+def test_output_has_the_declared_columns_rate_and_times(made: dict[str, Clip], modality: str, extractor: str) -> None:
+    chosen = recipe(modality, extractor)
+    frames = chosen.extract(made[modality])
+    names = [column["name"] for column in chosen.metadata()["columns"]]
+    assert frames.x.shape == (len(frames.times), len(names)) and len(set(names)) == len(names)
+    np.testing.assert_allclose(np.diff(frames.times), 1 / chosen.metadata()["rate_hz"], atol=1e-9)
+    assert frames.mask.all() and np.isfinite(frames.x).all() and frames.x.dtype == np.float32
+
+
+@pytest.mark.parametrize(("modality", "extractor"), EXTRACTORS)
+def test_output_does_not_change_without_its_version(made: dict[str, Clip], modality: str, extractor: str) -> None:
+    """Fails when an extractor yields something else: raise its VERSION, then delete the file named and run again."""
+    frames = recipe(modality, extractor).extract(made[modality])
+    now = {"version": recipe(modality, extractor).module.VERSION, "mean": frames.x.mean(axis=0).round(5).tolist()}
+    file = RECORDED / f"{extractor}.json"
+    if not file.is_file():
+        file.write_text(json.dumps(now) + "\n")
+    before = json.loads(file.read_text())
+    same = np.allclose(now["mean"], before["mean"], rtol=1e-3, atol=1e-3)
+    assert same == (now["version"] == before["version"]), f"raise VERSION of {extractor}, then delete {file}"
+
+
+def test_a_pitch_of_220_hz_is_heard_as_such(made: dict[str, Clip]) -> None:
+    chosen = recipe("audio", "egemaps")
+    names = [column["name"] for column in chosen.metadata()["columns"]]
+    pitch = chosen.extract(made["audio"]).x[:, names.index("F0semitoneFrom27.5Hz_sma3nz")]
+    assert np.median(pitch[pitch > 0]) == pytest.approx(36.0, abs=0.3)  # three octaves above 27.5 Hz
+
+
+def test_landmarks_are_freed_of_turn_place_and_scale(tmp_path: Path, made: dict[str, Clip]) -> None:
+    chosen = recipe("vision", "landmarks")
+    columns = [column["name"] for column in chosen.metadata()["columns"]]
+    points = [i for i, name in enumerate(columns) if name.startswith("point_")]
+    straight = chosen.extract(made["vision"])
+    turned = chosen.extract(Clip(face_video(tmp_path / "turned.mp4", turn=20), None, None, 1.0))
+    difference = straight.x[:, points].mean(axis=0) - turned.x[:, points].mean(axis=0)
+    assert np.sqrt(np.mean(difference**2)) < 0.03  # of the distance between the eyes
+    roll = columns.index("head_roll")
+    assert abs(turned.x[:, roll] - straight.x[:, roll]).mean() == pytest.approx(np.deg2rad(20), abs=0.08)
+    corners = [columns.index(f"point_{i}_x") for i in (33, 263)]
+    assert np.ptp(straight.x[:, corners], axis=1) == pytest.approx(1.0, abs=0.05)
+
+
+def test_a_frame_without_a_face_stays_in_its_place(tmp_path: Path) -> None:
+    frames = recipe("vision", "landmarks").extract(Clip(face_video(tmp_path / "gap.mp4", gap=True), None, None, 1.0))
+    assert len(frames.times) == 15
+    assert frames.mask[0] and frames.mask[-1] and not frames.mask[7]
+    assert (frames.x[~frames.mask] == 0).all()
+    assert frames.flags == ("face in part of the frames",)
+
+
+def test_of_two_faces_the_larger_is_followed(tmp_path: Path) -> None:
+    chosen = recipe("vision", "landmarks")
+    one = chosen.extract(Clip(face_video(tmp_path / "one.mp4"), None, None, 1.0))
+    two = chosen.extract(Clip(face_video(tmp_path / "two.mp4", faces=2), None, None, 1.0))
+    assert two.flags == ("several faces",)
+    assert two.mask.all()
+    nearness = two.x[:, -1] - one.x[:, -1]  # head_z, cm: the smaller face is far away
+    assert np.abs(nearness).max() < 0.25 * np.abs(one.x[:, -1]).max()
+
+
+def test_no_face_and_all_points(tmp_path: Path) -> None:
+    clip = Clip(clips.make(tmp_path / "a.mp4", size=(160, 120)), None, None, 1.0)
+    frames = recipe("vision", "landmarks", points=478).extract(clip)
+    assert frames.x.shape == (15, 478 * 3 + 52 + 6)
+    assert not frames.mask.any() and frames.flags == ("no face",)
+
+
+def test_a_clip_too_short_to_hear_has_no_frames(tmp_path: Path) -> None:
+    clip = Clip(clips.make(tmp_path / "a.mp4", seconds=2), 0.5, 0.51, 0.01)
+    for extractor in ("egemaps", "mfcc"):
+        frames = recipe("audio", extractor).extract(clip)
+        assert len(frames.times) == 0 and frames.flags == ("sound too short",)
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project with three clips of two data sets; one lacks sound, one is text alone."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    shutil.copy(ROOT / "params.yaml", paths.PARAMS)
+    rows = [
+        row("one", "v/a", 220.0),
+        row("one", "v/b", 330.0),
+        row("two", "w/c", None),
+        row("two", "w/d", None, media=False),
+    ]
+    tables.write(paths.CLIPS, tables.rows(tables.CLIPS, rows))
+    return tmp_path
+
+
+def row(dataset: str, clip_id: str, tone: float | None, media: bool = True) -> dict[str, object]:
+    path = paths.RAW / dataset / f"{clip_id}.mp4"
+    if media:
+        clips.make(path, tone=tone or 0, audio=tone is not None)
+    return {
+        "dataset": dataset,
+        "id": clip_id,
+        "video_id": clip_id.split("/")[0],
+        "clip_id": clip_id.split("/")[1],
+        "path": str(path) if media else None,
+        "sha256": f"{dataset}{clip_id}",
+        "seconds": 1.0,
+        "has_audio": tone is not None,
+        "has_vision": media,
+        "flags": [],
+    }
+
+
+def outputs(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.glob("*.parquet"))}
+
+
+def test_the_stage_computes_what_the_cache_lacks(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    features.run("audio")
+    assert "audio: 4 clips: 2 computed, 0 from cache, 0 failed, 2 without audio" in capsys.readouterr().out
+    first = outputs(paths.FEATURES / "audio")
+    table = tables.read(paths.features("audio", "two"))
+    assert table["status"].to_pylist() == ["absent", "absent"] and table["n_frames"].to_pylist() == [0, 0]
+    clip_rows = tables.read(paths.CLIPS).to_pylist()
+    tables.write(paths.CLIPS, tables.rows(tables.CLIPS, [*clip_rows, row("one", "v/z", 440.0)]))
+    features.run("audio")
+    assert "audio: 5 clips: 1 computed, 2 from cache, 0 failed" in capsys.readouterr().out
+    tables.write(paths.CLIPS, tables.rows(tables.CLIPS, clip_rows))
+    features.run("audio")
+    assert "0 computed, 2 from cache" in capsys.readouterr().out
+    assert outputs(paths.FEATURES / "audio") == first
+
+
+def test_a_data_set_that_is_gone_leaves_no_file(project: Path) -> None:
+    features.run("audio")
+    kept = [r for r in tables.read(paths.CLIPS).to_pylist() if r["dataset"] == "one"]
+    tables.write(paths.CLIPS, tables.rows(tables.CLIPS, kept))
+    features.run("audio")
+    assert list(outputs(paths.FEATURES / "audio")) == ["one.parquet"]
+
+
+def test_a_clip_that_fails_is_a_record_and_the_others_are_the_same(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    features.run("audio")
+    whole = tables.read(paths.features("audio", "one")).to_pylist()
+    shutil.rmtree(paths.cache())
+    (paths.RAW / "one" / "v" / "b.mp4").unlink()
+    features.run("audio")
+    good, bad = tables.read(paths.features("audio", "one")).to_pylist()
+    assert good == whole[0]
+    assert bad["status"] == "failed" and bad["n_frames"] == 0
+    assert bad["reason"].startswith("no sound read: ffmpeg cannot read the sound of b.mp4")
+    assert "1 failed (no sound read 1)" in capsys.readouterr().out
+
+
+def test_workers_do_not_change_the_bytes(project: Path) -> None:
+    found = []
+    for workers in (1, 2):
+        paths.PARAMS.write_text((ROOT / "params.yaml").read_text().replace("workers: 2", f"workers: {workers}"))
+        shutil.rmtree(paths.cache(), ignore_errors=True)
+        features.run("vision")
+        found.append(outputs(paths.FEATURES / "vision"))
+    assert found[0] == found[1]
+
+
+def test_a_video_without_picture_raises(tmp_path: Path) -> None:
+    path = clips.make(tmp_path / "a.mp4", video=False)
+    with pytest.raises(MediaError, match="holds no picture"):
+        recipe("vision", "landmarks").extract(Clip(path, None, None, 1.0))

@@ -1,0 +1,163 @@
+"""The one loop: what it learns, what it may see, and that equal seeds give equal results."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+import torch
+
+from model import build
+from model.batch import Clips
+from model.fit import History, fit, seeded
+from model.hyper import Fit, Group
+from model.network import BaseNetwork, Branch, Dims, Output
+from pipeline.errors import ParamsError
+from tests import tiny
+
+
+def trained(table: pa.Table, seed: int = 1, **settings: int) -> tuple[BaseNetwork, History]:
+    seeded(seed)
+    network = build("self_mm", Dims(tiny.bert(seed), 3, 5, (-3.0, 3.0)), tiny.ARCHITECTURE)
+    hyper = tiny.hyper(**settings)
+    return network, fit(network, tiny.clips(table, "train"), tiny.clips(table, "valid"), hyper.groups, hyper.fit, seed)
+
+
+class Counting(BaseNetwork):
+    """Predicts one number, and notes the clips it is shown."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.level = torch.nn.Parameter(torch.tensor([0.0]))
+        self.shown: list[tuple[str, ...]] = []
+        self.observed: list[tuple[int, int]] = []
+
+    def forward(self, batch: object) -> Output:
+        self.shown.append(batch.ids)
+        return {"fusion": Branch(self.level.expand(len(batch), 1), self.level.expand(len(batch)))}
+
+    def loss(self, output: Output, batch: object) -> dict[str, torch.Tensor]:
+        return {"fusion": (output["fusion"].prediction - batch.labels).mean()}
+
+    def observe(self, output: Output, batch: object, epoch: int) -> None:
+        self.observed.append((epoch, len(batch)))
+
+
+ALL = {"all": Group(lr=1.0, weight_decay=0.0)}
+
+
+def test_overfits_sixteen_clips():
+    table = tiny.table(splits=("train",) * 16 + ("valid",) * 2)
+    _, history = trained(table, batch=16, accumulate=1, max_epochs=60, patience=60)
+    assert history.curves[-1]["loss_fusion"] < 0.3
+    assert history.curves[0]["loss_fusion"] > 1.0
+
+
+def test_unimodal_losses_are_exactly_zero_in_epochs_1_and_2():
+    _, history = trained(tiny.table())
+    for modality in ("text", "audio", "vision"):
+        first, second, third = (row[f"loss_{modality}"] for row in history.curves)
+        assert first == second == 0.0
+        assert third > 0.0
+
+
+def test_u_labels_by_epoch_start_as_the_m_labels():
+    table = tiny.table(absent=[(0, "vision")])
+    _, history = trained(table)
+    assert history.ulabels is not None
+    first = history.ulabels.filter(pc.field("epoch") == 1).to_pylist()
+    labels = dict(zip(table["id"].to_pylist(), table["label"].to_pylist(), strict=True))
+    assert len(first) == 12
+    assert all(row["text"] == labels[row["id"]] for row in first)
+    second = history.ulabels.filter(pc.field("epoch") == 2).to_pylist()
+    assert any(row["text"] != labels[row["id"]] for row in second)
+    assert [row["id"] for row in second if row["vision"] is None] == [table["id"][0].as_py()]
+    assert all(abs(row["audio"]) <= 3 for row in second)
+
+
+def test_absent_modalities_give_finite_numbers_throughout():
+    table = tiny.table(absent=[(0, "text"), (1, "audio"), (2, "vision"), (3, "audio"), (3, "vision"), (13, "text")])
+    network, history = trained(table, batch=1, accumulate=1)
+    assert all(np.isfinite(value) for row in history.curves for value in row.values())
+    assert all(torch.isfinite(value).all() for value in network.state_dict().values())
+
+
+def test_the_order_of_rows_changes_nothing():
+    table = tiny.table()
+    shuffled = table.take(np.random.default_rng(3).permutation(len(table)))
+    assert trained(table)[1].ulabels.equals(trained(shuffled)[1].ulabels)
+    assert trained(table)[1].curves == trained(shuffled)[1].curves
+
+
+def test_another_seed_gives_other_numbers():
+    assert trained(tiny.table(), seed=1)[1].curves != trained(tiny.table(), seed=2)[1].curves
+
+
+def test_weights_are_those_of_the_best_validation_epoch():
+    network, history = trained(tiny.table(), max_epochs=8, patience=8)
+    assert history.best["valid_mae"] == min(row["valid_mae"] for row in history.curves)
+    again, _ = trained(tiny.table(), max_epochs=history.best_epoch, patience=8)
+    for name, value in again.state_dict().items():
+        torch.testing.assert_close(network.state_dict()[name], value, rtol=0, atol=0)
+
+
+def test_stops_after_patience_epochs_without_a_better_one():
+    network, table = Counting(), tiny.table()
+    network.loss = lambda output, batch: {"fusion": output["fusion"].prediction.mean() * 0}
+    history = fit(
+        network, tiny.clips(table, "train"), tiny.clips(table, "valid"), ALL, _fit(max_epochs=50, patience=4), 1
+    )
+    assert (history.best_epoch, len(history.curves)) == (1, 5)
+
+
+def test_gradients_are_averaged_and_the_remainder_steps():
+    table = tiny.table(splits=("train",) * 11 + ("valid",) * 2)
+    steps: list[float] = []
+    network = Counting()
+    network.level.register_post_accumulate_grad_hook(lambda p: steps.append(p.grad.item()))
+    fit(network, tiny.clips(table, "train"), tiny.clips(table, "valid"), ALL, _fit(batch=4, accumulate=2), 1)
+    assert network.observed == [(1, 4), (1, 4), (1, 3)]
+    # the loss's gradient is 1: after half of a step's clips .5, after all of them 1; the last 3 clips are a step too
+    assert steps == pytest.approx([0.5, 1.0, 1.0])
+
+
+def test_the_loop_never_shows_the_test_split():
+    network, table = Counting(), tiny.table()
+    fit(network, tiny.clips(table, "train"), tiny.clips(table, "valid"), ALL, _fit(max_epochs=2), 1)
+    tested = {
+        clip for clip, split in zip(table["id"].to_pylist(), table["split"].to_pylist(), strict=True) if split == "test"
+    }
+    assert not tested & {clip for clips in network.shown for clip in clips}
+
+
+def test_idle_heads_do_not_decay():
+    table = tiny.table()
+    seeded(1)
+    network = build("self_mm", Dims(None, 3, 0, (-3.0, 3.0)), tiny.ARCHITECTURE)
+    before = network.heads["audio"].project.weight.detach().clone()
+    groups = {name: Group(lr=0.001, weight_decay=0.001) for name in ("audio", "heads")}
+    splits = [
+        Clips(table, ("audio",), tiny.WIDTHS, tiny.metadata(tiny.WIDTHS, "x", True)["statistics"], s)
+        for s in ("train", "valid")
+    ]
+    fit(network, *splits, groups, _fit(batch=1, accumulate=1, max_epochs=2), 1)
+    torch.testing.assert_close(network.heads["audio"].project.weight, before, rtol=1e-4, atol=0)
+
+
+def test_every_clip_is_drawn_once_an_epoch_and_epochs_differ():
+    clips = tiny.clips(tiny.table(), "train")
+    orders = [
+        [clip for step in clips.steps(4, 2, 1, epoch) for batch in step for clip in batch.ids] for epoch in (1, 2)
+    ]
+    assert sorted(orders[0]) == sorted(orders[1]) == clips.ids
+    assert orders[0] != orders[1]
+    sizes = [[len(batch) for batch in step] for step in clips.steps(4, 2, 1, 1)]
+    assert sizes == [[4, 4], [4]]
+
+
+def test_a_group_without_settings_is_named():
+    with pytest.raises(ParamsError, match="no 'all', only"):
+        fit(Counting(), tiny.clips(tiny.table()), tiny.clips(tiny.table()), {}, _fit(), 1)
+
+
+def _fit(**settings: int) -> Fit:
+    return Fit(**{"batch": 4, "accumulate": 1, "max_epochs": 1, "patience": 9, **settings})

@@ -1,0 +1,127 @@
+"""The shape of the house: names agree, imports flow one way, the README and dvc.yaml name what is there."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from stages.__main__ import STAGES, app
+
+ROOT = Path(__file__).parents[1]
+DVC = yaml.safe_load((ROOT / "dvc.yaml").read_text())
+PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
+README = (ROOT / "README.md").read_text()
+MAY_IMPORT = {
+    "pipeline": {"pipeline"},
+    "model": {"model", "pipeline.tables", "pipeline.errors"},
+    "stages": {"stages", "model", "pipeline"},
+}
+EXTRAS = (
+    "mediapipe",
+    "opensmile",
+    "dvc",
+    "av",
+    "cv2",
+    "librosa",
+    "ffmpeg",
+    "matplotlib",
+    "pandas",
+    "faster_whisper",
+    "jinja2",
+)
+
+
+def imported(file: Path) -> set[str]:
+    """Every module of ours that a file imports, as written."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return {name for name in names if name.split(".")[0] in MAY_IMPORT}
+
+
+@pytest.mark.parametrize("package", MAY_IMPORT)
+def test_imports_flow_one_way(package: str) -> None:
+    for file in (ROOT / package).rglob("*.py"):
+        for name in imported(file):
+            assert any(f"{name}.".startswith(f"{allowed}.") for allowed in MAY_IMPORT[package]), (
+                f"{file} imports {name}"
+            )
+
+
+def test_one_word_from_end_to_end() -> None:
+    assert tuple(DVC["stages"]) == STAGES
+    for name, stage in DVC["stages"].items():
+        assert stage["cmd"] == f"python -m stages {name}"
+        assert (ROOT / "stages" / f"{name}.py").is_file()
+        assert stage["params"][0] == name and name in PARAMS
+        assert set(stage["params"]) <= PARAMS.keys() - {"workers", "limits"}  # no result depends on these
+
+
+def test_every_stage_lists_its_code_and_what_it_reads() -> None:
+    made: set[str] = set()
+    for name, stage in DVC["stages"].items():
+        room = {f"pipeline/{name}", f"pipeline/{name}.py", "model", f"stages/{name}.py"} & set(stage["deps"])
+        assert room, name
+        for path in stage["deps"]:
+            inside = any(path == out or out.startswith(f"{path}/") for out in made)
+            assert (ROOT / path).exists() or inside or path == "data/raw", f"{name} depends on {path}"
+        outs = stage.get("outs", []) + stage.get("metrics", [])
+        made |= {next(iter(out)) if isinstance(out, dict) else out for out in outs}
+    plotted = {next(iter(plot)) if isinstance(plot, dict) else plot for plot in DVC["plots"]}
+    assert all(any(path.startswith(out) for out in made) for path in plotted)
+
+
+@pytest.mark.parametrize("stage", ["train", "evaluate"])
+def test_training_needs_nothing_that_extraction_needs(stage: str) -> None:
+    block = f"import sys; sys.modules.update(dict.fromkeys({EXTRAS!r})); import stages.{stage}"
+    done = subprocess.run([sys.executable, "-c", block], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_help_is_light_and_teaches() -> None:
+    code = "import sys; from stages.__main__ import app; print([m for m in ('torch', 'transformers', 'mediapipe', 'numpy') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+    shown = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "200"}).output
+    assert all(name in shown for name in (*STAGES, "demo", "predict", "cache", "results"))
+
+
+def commands(text: str, program: str) -> set[str]:
+    """The words that follow `program` in the README's code."""
+    code = "\n".join(re.findall(r"```(?:bash|console)\n(.*?)```", text, re.DOTALL) + re.findall(r"`([^`\n]+)`", text))
+    return set(re.findall(rf"(?:^|[\s;&]){program} ([a-z]+)", re.sub(r"#.*", "", code), re.MULTILINE))
+
+
+def test_the_readme_names_commands_that_are_there() -> None:
+    known = {command.name or command.callback.__name__ for command in app.registered_commands}
+    targets = set(re.findall(r"^([a-z]+):.*##", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert {"demo", "test"} <= commands(README, "make") <= targets
+    assert {"predict"} <= commands(README, "rawmsa") <= known
+    assert commands(README, "python -m stages") <= known
+    for file in re.findall(r"\]\(([^)#:]+)\)", README):
+        assert (ROOT / file).exists(), f"the README links to {file}"
+
+
+def test_the_readme_python_reads_what_is_there() -> None:
+    for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL):
+        for node in ast.walk(ast.parse(block)):
+            if isinstance(node, ast.ImportFrom):
+                module = __import__(node.module, fromlist=["x"])
+                assert all(
+                    hasattr(module, alias.name) or (ROOT / node.module / f"{alias.name}.py").is_file()
+                    for alias in node.names
+                )
+
+
+def test_versions_are_pinned_and_cv2_is_one() -> None:
+    pins = dict(re.findall(r"^([\w.-]+)==(.+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE))
+    assert pins["torch"] == "2.13.0"
+    assert pins["opencv-python"] == pins["opencv-contrib-python"]

@@ -1,0 +1,134 @@
+"""What is read of a video: facts, sound and frames, on one clock; what is refused, and why."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline import assets, media
+from pipeline.errors import MediaError
+from tests import clips
+
+LIMITS = media.Limits(max_seconds=60, max_pixels=1_000_000, max_corrupt_share=0.5, min_decoded_share=0.9)
+
+
+def ffmpeg(*arguments: str | Path) -> None:
+    subprocess.run([assets.ffmpeg(), "-loglevel", "error", "-y", *map(str, arguments)], check=True)
+
+
+def onset(sound: np.ndarray) -> float:
+    """Seconds to the first sample that is heard."""
+    return float(np.flatnonzero(np.abs(sound) > 0.02)[0]) / media.SAMPLE_RATE
+
+
+def test_facts_of_a_plain_clip(tmp_path: Path) -> None:
+    facts = media.probe(clips.make(tmp_path / "a.mp4", seconds=2, fps=20, size=(80, 60)), None, None, LIMITS)
+    assert (facts.has_audio, facts.has_vision) == (True, True)
+    assert (facts.width, facts.height, facts.fps, facts.sound_rate) == (80, 60, 20.0, 16_000)
+    assert (facts.frames_declared, facts.frames_decoded, facts.corrupt_share) == (40, 40, 0.0)
+    assert facts.seconds == pytest.approx(2.0, abs=0.1)
+    assert facts.flags == ()
+
+
+def test_absent_and_silent_tracks_are_flagged(tmp_path: Path) -> None:
+    mute = media.probe(clips.make(tmp_path / "mute.mp4", audio=False), None, None, LIMITS)
+    blind = media.probe(clips.make(tmp_path / "blind.mp4", video=False), None, None, LIMITS)
+    silent = media.probe(clips.make(tmp_path / "silent.mp4", tone=0), None, None, LIMITS)
+    assert (mute.has_audio, mute.has_vision, mute.flags) == (False, True, ("no sound",))
+    assert (blind.has_audio, blind.has_vision, blind.flags) == (True, False, ("no picture",))
+    assert (silent.has_audio, silent.flags) == (True, ("silent sound",))
+
+
+def test_a_sound_that_starts_late_stays_late(tmp_path: Path) -> None:
+    plain, late = clips.make(tmp_path / "a.mp4", seconds=1.5), tmp_path / "late.mp4"
+    ffmpeg("-i", plain, "-itsoffset", "0.5", "-i", plain, "-map", "0:v", "-map", "1:a", "-c", "copy", late)
+    assert onset(media.sound(late)) == pytest.approx(0.5, abs=0.03)
+    assert "sound and picture start apart" in media.probe(late, None, None, LIMITS).flags
+
+
+def test_a_picture_that_starts_late_stays_late(tmp_path: Path) -> None:
+    plain, late = clips.make(tmp_path / "a.mp4", seconds=1.5), tmp_path / "late.mp4"
+    ffmpeg("-itsoffset", "0.5", "-i", plain, "-i", plain, "-map", "0:v", "-map", "1:a", "-c", "copy", late)
+    there = [frame is not None for frame in media.frames(late, np.arange(0, 1.5, 0.1) + 0.05)]
+    assert there == [False] * 4 + [True] * 11  # the first frame lies at .5, near .45
+
+
+def test_a_segment_is_cut_on_its_own_clock(tmp_path: Path) -> None:
+    path = clips.make(tmp_path / "a.mp4", seconds=3)
+    whole, part = media.sound(path), media.sound(path, 1.0, 2.0)
+    assert len(part) == media.SAMPLE_RATE
+    np.testing.assert_allclose(
+        part[2000:-2000], whole[media.SAMPLE_RATE + 2000 : 2 * media.SAMPLE_RATE - 2000], atol=2e-2
+    )
+    facts = media.probe(path, 1.0, 2.0, LIMITS)
+    assert facts.frames_decoded == 25
+    times = np.array([0.0, 0.4, 0.8])
+    for seen, expected in zip(media.frames(path, times, 1.0, 2.0), media.frames(path, times + 1.0), strict=True):
+        np.testing.assert_array_equal(seen, expected)
+
+
+def test_frames_follow_timestamps_not_counts(tmp_path: Path) -> None:
+    """A variable frame rate: of 25 frames a second every fourth is kept; the picture at a time is the nearest."""
+    plain, sparse = clips.make(tmp_path / "a.mp4", seconds=2, audio=False), tmp_path / "vfr.mp4"
+    ffmpeg("-i", plain, "-vf", "select=not(mod(n\\,4))", "-fps_mode", "vfr", "-c:v", "libx264", "-qp", "0", sparse)
+    times = np.arange(0, 1.6, 0.16)
+    for seen, expected in zip(media.frames(sparse, times), media.frames(plain, times), strict=True):
+        assert seen is not None
+        np.testing.assert_allclose(seen, expected, atol=4)
+
+
+def test_rotated_and_odd_widths_are_upright_and_contiguous(tmp_path: Path) -> None:
+    plain, turned = clips.make(tmp_path / "a.mp4", size=(70, 50)), tmp_path / "turned.mp4"
+    ffmpeg("-display_rotation:v:0", "90", "-i", plain, "-c", "copy", turned)
+    first, rotated = (next(media.frames(path, np.array([0.0]))) for path in (plain, turned))
+    assert first.shape == (50, 70, 3) and first.flags.c_contiguous
+    np.testing.assert_array_equal(rotated, np.rot90(first))
+    facts = media.probe(turned, None, None, LIMITS)
+    assert (facts.width, facts.height) == (50, 70)
+
+
+def damaged(folder: Path, name: str) -> Path:
+    """A file that no reader should trust, by the reason it is refused with."""
+    path = folder / "x.mp4"
+    if name == "missing":
+        path.symlink_to(folder / "nowhere")
+    elif name == "not a file":
+        os.mkfifo(path)
+    elif name == "empty":
+        path.touch()
+    elif name == "unreadable":
+        path.write_bytes(b"no video at all " * 100)
+    elif name == "too long":
+        clips.make(path, seconds=70, fps=1, audio=False)
+    else:
+        clips.make(path, seconds=0.1, size=(1280, 960), audio=False)
+    return path
+
+
+@pytest.mark.parametrize("reason", ["missing", "not a file", "empty", "unreadable", "too long", "too large"])
+def test_refused_with_a_reason(tmp_path: Path, reason: str) -> None:
+    with pytest.raises(MediaError) as caught:
+        media.probe(damaged(tmp_path, reason), None, None, LIMITS)
+    assert caught.value.reason == reason
+    assert "x.mp4" in caught.value.message
+
+
+def test_a_list_of_other_files_opens_none_of_them(tmp_path: Path) -> None:
+    clips.make(tmp_path / "secret.mp4")
+    trap = tmp_path / "trap.mp4"
+    trap.write_text("ffconcat version 1.0\nfile secret.mp4\n")
+    with pytest.raises(MediaError, match="cannot be opened"):
+        media.probe(trap, None, None, LIMITS)
+    with pytest.raises(MediaError, match="cannot read the sound"):
+        media.sound(trap)
+
+
+def test_a_file_cut_short_is_flagged(tmp_path: Path) -> None:
+    whole, cut = clips.make(tmp_path / "a.mp4", seconds=4, size=(320, 240)), tmp_path / "cut.mp4"
+    ffmpeg("-i", whole, "-c", "copy", "-movflags", "+faststart", cut)
+    cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
+    facts = media.probe(cut, None, None, LIMITS)
+    assert 0 < facts.frames_decoded < facts.frames_declared
+    assert "cut short" in facts.flags

@@ -1,0 +1,79 @@
+"""The seam: what is written comes back, equal content gives equal bytes, damage is noticed."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline import tables
+from pipeline.errors import TableError
+
+CLIPS = [np.arange(8.0).reshape(4, 2), np.zeros((0, 2)), np.full((3, 2), np.nan)]
+
+
+def features() -> pa.Table:
+    content = {
+        "id": ["a", "b", "c"],
+        "status": ["ok", "absent", "ok"],
+        "reason": [None] * 3,
+        "flags": [[], [], ["no face"]],
+        "n_frames": [4, 0, 3],
+        "times": [[0.0, 0.1, 0.2, 0.3], [], [0.0, 0.1, 0.2]],
+        "mask": [[True] * 4, [], [False] * 3],
+        "x": tables.sequences(CLIPS, 2),
+    }
+    return pa.table(content, schema=tables.features_schema(2))
+
+
+def test_frames_come_back(tmp_path: Path) -> None:
+    path = tmp_path / "f.parquet"
+    tables.write(path, features(), {"rate_hz": 15.0})
+    for cell, expected in zip(tables.read(path)["x"], CLIPS, strict=True):
+        np.testing.assert_array_equal(tables.sequence(cell), expected.astype(np.float32))
+    assert tables.metadata(path) == {"rate_hz": 15.0}
+
+
+def test_equal_content_gives_equal_bytes(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        tables.write(tmp_path / name, features(), {"b": 1, "a": 2})
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["one", "two"]  # no part left
+
+
+def test_floats_are_split_by_byte_and_not_in_a_dictionary(tmp_path: Path) -> None:
+    tables.write(tmp_path / "f.parquet", features())
+    group = pq.ParquetFile(tmp_path / "f.parquet").metadata.row_group(0)
+    encodings = {group.column(i).path_in_schema: group.column(i).encodings for i in range(group.num_columns)}
+    assert "BYTE_STREAM_SPLIT" in encodings["x.list.element.list.element"]
+    assert "RLE_DICTIONARY" not in encodings["x.list.element.list.element"]
+
+
+def test_a_flipped_byte_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "f.parquet"
+    tables.write(path, features())
+    damaged = bytearray(path.read_bytes())
+    damaged[len(damaged) // 4] ^= 0xFF
+    path.write_bytes(damaged)
+    with pytest.raises(TableError, match=r"f\.parquet is damaged .* Delete it, then: dvc repro"):
+        tables.read(path)
+
+
+def test_a_missing_table_says_how_to_make_it(tmp_path: Path) -> None:
+    with pytest.raises(TableError, match="is not there. Make it with: dvc repro"):
+        tables.read(tmp_path / "none.parquet")
+
+
+def test_a_training_table_is_mapped_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "t.arrow"
+    tables.write_arrow(path, features(), {"dataset": "made"})
+    before = pa.total_allocated_bytes()
+    table = tables.read_arrow(path)
+    np.testing.assert_array_equal(tables.sequence(table["x"][0]), CLIPS[0].astype(np.float32))
+    assert pa.total_allocated_bytes() == before
+    assert tables.metadata(path) == {"dataset": "made"}
+
+
+def test_a_modality_of_width_0_has_no_column() -> None:
+    assert "audio" not in tables.training_schema({"audio": 0, "vision": 3}).names

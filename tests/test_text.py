@@ -1,0 +1,111 @@
+"""text: the ids of bert-base-uncased's WordPiece, and the word of each token."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline import params, paths, tables, text
+from pipeline.errors import AssetError, ParamsError
+from pipeline.transcribe.words import normalise
+
+ROOT = Path(__file__).parents[1]
+OPTIONS = params.load("text", text.Params, ROOT / "params.yaml")
+CLS, SEP = 101, 102
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def transcribed(dataset: str, texts: dict[str, str], language: str = "en") -> None:
+    blank = {"spoken": "", "source": "label", "words": [], "flags": []}
+    rows = [{**blank, "id": clip, "text": words} for clip, words in texts.items()]
+    table = tables.rows(tables.TRANSCRIPTS, rows)
+    tables.write(paths.transcripts(dataset), table, {"dataset": dataset, "language": language})
+
+
+def test_ids_are_those_of_bert_base_uncased() -> None:
+    row = text.tokenise("hello world", "packaged", 64)
+    assert row == {
+        "input_ids": [CLS, 7592, 2088, SEP],  # as bert-base-uncased's own vocabulary numbers them
+        "attention_mask": [1, 1, 1, 1],
+        "token_type_ids": [0, 0, 0, 0],
+        "word": [-1, 0, 1, -1],
+    }
+
+
+def test_every_piece_knows_its_word() -> None:
+    row = text.tokenise("it was unwatchable 我喜欢", "packaged", 64)
+    assert row["word"][:3] == [-1, 0, 1]
+    assert row["word"].count(2) > 1  # unwatchable is no word of the vocabulary
+    assert row["word"][-4:] == [3, 3, 3, -1]  # a token a Chinese character
+
+
+def test_a_long_text_keeps_its_head_and_its_end_mark() -> None:
+    whole = text.tokenise("good " * 100, "packaged", 512)["input_ids"]
+    cut = text.tokenise("good " * 100, "packaged", 64)
+    assert cut["input_ids"] == [*whole[:63], SEP]
+    assert cut["word"][-1] == -1
+    assert {len(column) for column in cut.values()} == {64}
+
+
+def test_no_text_no_tokens() -> None:
+    assert text.tokenise("", "packaged", 64) == {
+        "input_ids": [],
+        "attention_mask": [],
+        "token_type_ids": [],
+        "word": [],
+    }
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.text(max_size=40))
+def test_word_by_word_gives_the_ids_of_the_whole_text(found: str) -> None:
+    words = normalise(found)
+    if words:
+        whole = text._tokenizer("packaged")(words)["input_ids"]
+        assert text.tokenise(words, "packaged", 512)["input_ids"] == whole
+
+
+def test_the_stage_writes_the_data_sets_that_are_there(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    transcribed("films", {"v/1": "a good film", "v/2": ""})
+    transcribed("gone", {"v/1": "a good film"})
+    text.run(OPTIONS)
+    paths.transcripts("gone").unlink()
+    capsys.readouterr()
+    before = paths.features("text", "films").read_bytes()
+    text.run(OPTIONS)
+
+    assert capsys.readouterr().out == "text: 2 clips: 1 tokenised, 1 without text; 0 at max_tokens\n"
+    assert tables.datasets_of(paths.FEATURES / "text") == ["films"]
+    assert paths.features("text", "films").read_bytes() == before
+    table = tables.read(paths.features("text", "films"))
+    assert table.schema.equals(tables.TOKENS)
+    assert table["input_ids"].to_pylist() == [[CLS, 1037, 2204, 2143, SEP], []]
+    metadata = tables.metadata(table)
+    assert metadata["encoder"] == "packaged"
+    assert metadata["encoder_sha256"].startswith("53aa5117")
+    assert (metadata["dataset"], metadata["language"], metadata["max_tokens"]) == ("films", "en", 64)
+    assert metadata["vocabulary"] == 30522
+
+
+def test_an_encoder_that_cannot_be_had_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    transformers = pytest.importorskip("transformers")
+
+    def unreachable(name: str) -> None:
+        raise OSError("We couldn't connect to the hub")
+
+    monkeypatch.setattr(transformers.AutoTokenizer, "from_pretrained", unreachable)
+    with pytest.raises(AssetError, match="asks for the tokenizer of bert-base-chinese, which cannot be had") as error:
+        text.tokenise("我喜欢", "bert-base-chinese", 64)
+    assert "let the machine reach the hub once" in str(error.value)
+
+
+def test_a_language_without_an_encoder_says_what_to_add(project: Path) -> None:
+    transcribed("filme", {"v/1": "ein guter film"}, language="de")
+    with pytest.raises(ParamsError, match="filme is in language 'de', text.encoder of params.yaml names .* en, zh"):
+        text.run(OPTIONS)

@@ -1,0 +1,117 @@
+"""A task that crashes, hangs or fails costs itself alone; results do not depend on how many work."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pipeline import workers
+from pipeline.errors import BusyError, MediaError, StageError
+from pipeline.params import Limits
+
+LIMITS = Limits(seconds=3, memory_gib=4, max_failed_share=0.5)
+
+
+def behave(task: str | int) -> int:
+    if task == "crash":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if task == "hang":
+        time.sleep(60)
+    if task == "refuse":
+        raise MediaError("corrupt", "every frame is broken")
+    if task == "eat":
+        return len(bytearray(6 << 30))
+    if task == "fail":
+        raise ValueError("no such thing")
+    if task == "uninstalled":
+        raise ModuleNotFoundError("No module named 'opensmile'")
+    return int(task) ** 2
+
+
+def run(tasks: list[str | int], count: int = 2, limits: Limits = LIMITS) -> list[workers.Outcome[int]]:
+    outcomes = workers.run(behave, tasks, title="test", workers=count, threads=1, limits=limits)
+    return sorted(outcomes, key=lambda outcome: outcome.index)
+
+
+def threads_of(_: int) -> str:
+    import torch
+
+    return f"{os.environ['OMP_NUM_THREADS']} {torch.get_num_threads()}"
+
+
+def test_each_fault_costs_one_task() -> None:
+    outcomes = run([0, "crash", 2, "hang", 4, "refuse", 6, "eat", 8, "fail", 10, 11, 12])
+    assert [o.value for o in outcomes] == [0, None, 4, None, 16, None, 36, None, 64, None, 100, 121, 144]
+    reasons = [outcome.failure.reason for outcome in outcomes if outcome.failure]
+    assert reasons == ["crashed", "timeout", "corrupt", "memory", "ValueError"]
+
+
+def test_one_and_two_workers_agree() -> None:
+    assert run(list(range(6)), 1) == run(list(range(6)), 2)
+
+
+def test_too_many_failures_stop_the_stage_with_the_cause() -> None:
+    with pytest.raises(StageError, match="5 of 5 failed, the last with ValueError: no such thing"):
+        run(["fail"] * 9, 1)
+
+
+def test_a_missing_package_stops_the_stage_at_once() -> None:
+    with pytest.raises(StageError, match="No module named 'opensmile'"):
+        run(["uninstalled", 1, 2], 1)
+
+
+def test_workers_compute_with_the_asked_threads() -> None:
+    outcomes = workers.run(threads_of, [0], title="test", workers=1, threads=1, limits=None)
+    assert [outcome.value for outcome in outcomes] == ["1 1"]
+
+
+def test_a_second_run_is_told_who_holds_the_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with (
+        workers.lock("vision"),
+        pytest.raises(BusyError, match=rf"held by vision \(process {os.getpid()}, since 20"),
+        workers.lock("audio"),
+    ):
+        pass
+    with workers.lock("audio"):
+        assert True  # free again
+
+
+def test_workers_end_with_a_killed_parent(tmp_path: Path) -> None:
+    note = tmp_path / "worker.pid"
+    code = f"""
+import os, sys, time
+from pipeline import workers
+from tests.test_workers import sleep_and_tell
+if __name__ == "__main__":
+    list(workers.run(sleep_and_tell, [{str(note)!r}], title="test", workers=1, threads=1, limits=None))
+"""
+    script = tmp_path / "parent.py"
+    script.write_text(code)
+    parent = subprocess.Popen([sys.executable, str(script)], env={**os.environ, "PYTHONPATH": str(Path.cwd())})
+    wait_for(lambda: note.is_file() and note.read_text())
+    worker = int(note.read_text())
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    wait_for(lambda: not alive(worker))
+    assert not alive(worker)
+
+
+def sleep_and_tell(note: str) -> None:
+    Path(note).write_text(str(os.getpid()))
+    time.sleep(60)
+
+
+def alive(pid: int) -> bool:
+    status = Path(f"/proc/{pid}/stat")
+    return status.exists() and status.read_text().rsplit(")", 1)[1].split()[0] != "Z"
+
+
+def wait_for(condition, seconds: float = 20.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.05)
