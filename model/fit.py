@@ -51,7 +51,10 @@ def seeded(seed: int) -> None:
 def fit(
     network: BaseNetwork, train: Clips, valid: Clips, groups: Mapping[str, Group], params: Fit, seed: int
 ) -> History:
-    """Trains in place and leaves the weights of the epoch with the lowest validation MAE."""
+    """Train in place and leave the weights of the epoch with the lowest validation MAE.
+
+    Raises ParamsError where the loss ceases to be a number.
+    """
     network.to(device())
     optimizer = torch.optim.AdamW(_groups(network, groups))
     curves: list[dict[str, Any]] = []
@@ -59,6 +62,11 @@ def fit(
     best_epoch, weights = 0, {}
     for epoch in range(1, params.max_epochs + 1):
         terms = _train_epoch(network, train, optimizer, params, seed, epoch)
+        if not np.isfinite(sum(terms.values())):
+            raise ParamsError(
+                f"The loss of epoch {epoch} is not finite. Lower the learning rates under networks in params.yaml "
+                f"(now {', '.join(f'{name} {group.lr:g}' for name, group in groups.items())}), then: dvc repro train"
+            )
         curves.append({"epoch": epoch, "train_loss": sum(terms.values()), **_validate(network, valid)})
         curves[-1] |= {f"loss_{name}": value for name, value in terms.items()}
         if (made := network.ulabels()) is not None:

@@ -46,8 +46,8 @@ class Job:
     threads: int
 
 
-def train(job: Job, folder: Path) -> None:
-    """Fit on the train and valid splits, then write the run's files into `folder`, made here."""
+def train(job: Job, folder: Path) -> dict[str, Any]:
+    """Fit on the train and valid splits, then write the run's files into `folder`, made here. Returns run.json."""
     torch.set_num_threads(job.threads)
     table = tables.read_arrow(job.table)
     metadata = tables.metadata(table)
@@ -58,13 +58,13 @@ def train(job: Job, folder: Path) -> None:
     network = checkpoint.network_of(run, bert)
     seen, held_out = (predict.clips_for(run, table, split) for split in ("train", "valid"))
     history = fit(network, seen, held_out, job.hyper.groups, job.hyper.fit, job.seed)
-    best = {name.removeprefix("valid_"): value for name, value in history.best.items() if name.startswith("valid_")}
+    run |= {"best_epoch": history.best_epoch, "epochs": len(history.curves)}
+    run["valid"] = {name: history.best[f"valid_{name}"] for name in ("loss", "mae", "corr")}
     folder.mkdir(parents=True)
-    checkpoint.save(
-        folder, network, run | {"best_epoch": history.best_epoch, "epochs": len(history.curves), "valid": best}
-    )
+    checkpoint.save(folder, network, run)
     _write(folder, history)
     tables.write(folder / checkpoint.PREDICTIONS, predict.infer(network, predict.clips_for(run, table)))
+    return run
 
 
 def untrainable(table: pa.Table) -> str | None:

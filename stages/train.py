@@ -3,11 +3,13 @@
 import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
+
+from pydantic import field_validator
 
 from model import checkpoint, run
 from model.fit import device, precision
@@ -26,12 +28,19 @@ class Params(params.Block):
     seeds: dict[str, list[int]]  # by data set; `default` for the rest
     keep: Literal["best", "all", "none"]
 
+    @field_validator("seeds")
+    @classmethod
+    def _for_every_data_set(cls, seeds: dict[str, list[int]]) -> dict[str, list[int]]:
+        if not seeds.get("default") or not all(seeds.values()):
+            raise ValueError("expected a list of seeds under `default`, and none that is empty")
+        return seeds
+
 
 @dataclass(frozen=True)
 class Task:
     """A run to have: what decides it, its place under data/runs and its key in the cache."""
 
-    job: run.Job
+    job: run.Job = field(compare=False)
     folder: Path
     key: str
 
@@ -48,10 +57,11 @@ def main() -> None:
     kept = _kept(tasks, options.keep)
     computed += _compute([task for task in kept if not cache.Store(WEIGHTS).find(task.key)], tasks, options.keep)
     _place(tasks, kept)
-    cache.Store(RUNS).remember(options.model_dump(), [task.key for task in tasks])
-    cache.Store(WEIGHTS).remember(options.model_dump(), [task.key for task in kept])
+    used = {"train": options.model_dump(), "networks": params.read()["networks"]}
+    cache.Store(RUNS).remember(used, [task.key for task in tasks])
+    cache.Store(WEIGHTS).remember(used, [task.key for task in kept])
     print(
-        f"train: {len(tasks)} runs, computed {computed}, from cache {max(len(tasks) - computed, 0)}, weights kept {len(kept)}"
+        f"train: {len(tasks)} runs, computed {computed}, from cache {len(tasks) - computed}, weights kept {len(kept)}"
     )
 
 
@@ -96,26 +106,32 @@ def _hyper(network: str, dataset: str, convention: str) -> tuple[str, Hyper]:
 
 def _compute(missing: Sequence[Task], tasks: Sequence[Task], keep: str) -> int:
     """Train what is missing, several at a time on a CPU; weights that are not kept go as soon as that is known."""
-    failures = []
+    done: list[Task] = []
+    failures: list[str] = []
     at_once = 1 if device().type == "cuda" else params.workers()
     outcomes = workers.run(_train, missing, title="train", workers=at_once, threads=params.threads(), limits=None)
     for outcome in outcomes:
+        task = missing[outcome.index]
         if outcome.failure:
-            failures.append(f"{missing[outcome.index].folder}: {outcome.failure.message}\n{outcome.failure.trace}")
-        kept = _kept(tasks, keep)
-        for task in missing:
-            if task not in kept and (weights := cache.Store(WEIGHTS).find(task.key)):
-                weights.unlink()
+            failures.append(f"{task.folder}: {outcome.failure.message}\n{outcome.failure.trace}")
+            continue
+        done.append(task)
+        print(f"train: {outcome.value}", flush=True)
+        for one in set(done) - set(_kept(tasks, keep)):
+            cache.Store(WEIGHTS).path(one.key).unlink(missing_ok=True)
     if failures:
         raise StageError(f"{len(failures)} of {len(missing)} runs failed; the others are kept.\n" + "\n".join(failures))
     return len(missing)
 
 
-def _train(task: Task) -> None:
+def _train(task: Task) -> str:
+    """One run into the cache; what became of it, in a line."""
     with cache.Store(RUNS).put(task.key) as folder:
-        run.train(task.job, folder)
+        described = run.train(task.job, folder)
         with cache.Store(WEIGHTS).put(task.key) as weights:
             (folder / checkpoint.WEIGHTS).rename(weights)
+    mae, best, epochs = described["valid"]["mae"], described["best_epoch"], described["epochs"]
+    return f"{task.folder}: validation MAE {mae:.3f} in epoch {best} of {epochs}"
 
 
 def _kept(tasks: Sequence[Task], keep: str) -> list[Task]:

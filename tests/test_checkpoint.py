@@ -2,7 +2,9 @@
 
 import json
 import shutil
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -10,7 +12,7 @@ import yaml
 
 from model import checkpoint, run
 from model.predict import clips_for, infer, predict
-from pipeline import paths, tables
+from pipeline import paths, tables, workers
 from pipeline.errors import ParamsError, TableError
 from stages import evaluate, train
 from tests import tiny
@@ -115,6 +117,16 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.fixture
+def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tasks without processes, which cost seconds each to start."""
+
+    def run_here(function: Callable[[Any], Any], tasks: Sequence[Any], **_: object) -> Iterator[workers.Outcome[Any]]:
+        yield from (workers.Outcome(index, function(task), None) for index, task in enumerate(tasks))
+
+    monkeypatch.setattr(workers, "run", run_here)
+
+
 def _table(name: str, **kwargs: object) -> None:
     table = tiny.table(dataset=name, **kwargs)
     tables.write_arrow(paths.table(name), table, tables.metadata(table))
@@ -164,21 +176,30 @@ def test_the_stages_end_to_end(project: Path, capsys: pytest.CaptureFixture[str]
     assert len(_column(paths.PLOTS / "curves.csv", "valid_mae")) == 4
     assert len(_column(paths.PLOTS / "predictions.csv", "actual")) == 4
 
+
+def test_runs_depend_on_their_table_alone(
+    project: Path, in_process: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    train.main()
     first = _bytes(paths.RUNS)
     _table("second")
+    capsys.readouterr()
     train.main()  # a second data set does not retrain the first
     assert "4 runs, computed 2, from cache 2" in capsys.readouterr().out
     paths.table("second").unlink()
     train.main()  # and leaves no trace when it goes
     assert "computed 0" in capsys.readouterr().out
     assert _bytes(paths.RUNS) == first
-
-    shutil.rmtree(project / "cache")
+    monkeypatch.undo()  # processes again
+    monkeypatch.chdir(project)
+    monkeypatch.setenv("RAWMSA_CACHE", str(project / "another cache"))
     train.main()  # a fresh run gives the same bytes
     assert _bytes(paths.RUNS) == first
 
 
-def test_keep_all_trains_again_only_what_lost_its_weights(project: Path, capsys: pytest.CaptureFixture[str]):
+def test_keep_all_trains_again_only_what_lost_its_weights(
+    project: Path, in_process: None, capsys: pytest.CaptureFixture[str]
+):
     train.main()
     _params(keep="all")
     capsys.readouterr()
@@ -202,6 +223,12 @@ def test_a_table_that_cannot_be_trained_on_is_named(project: Path, capsys: pytes
     out = capsys.readouterr().out
     assert "short is not trained on: its valid split has no clips" in out
     assert "mine is not trained on: it has no labels" in out
+
+
+def test_seeds_need_a_default(project: Path):
+    _params(seeds={"made": [1]})
+    with pytest.raises(ParamsError, match="train.seeds: .* expected a list of seeds under `default`"):
+        train.main()
 
 
 def test_no_block_for_a_convention_says_which_are_there(project: Path):

@@ -154,6 +154,13 @@ def test_every_clip_is_drawn_once_an_epoch_and_epochs_differ():
     assert sizes == [[4, 4], [4]]
 
 
+def test_a_loss_that_is_no_number_stops_with_the_learning_rates():
+    network, table = Counting(), tiny.table()
+    network.loss = lambda output, batch: {"fusion": output["fusion"].prediction.mean() / 0}
+    with pytest.raises(ParamsError, match=r"loss of epoch 1 is not finite.* \(now all 1\)"):
+        fit(network, tiny.clips(table, "train"), tiny.clips(table, "valid"), ALL, _fit(), 1)
+
+
 def test_a_group_without_settings_is_named():
     with pytest.raises(ParamsError, match="no 'all', only"):
         fit(Counting(), tiny.clips(tiny.table()), tiny.clips(tiny.table()), {}, _fit(), 1)

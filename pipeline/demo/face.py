@@ -34,13 +34,13 @@ class Face:
         head = _head(CELLS.reshape(-1, 2), self.landmarks).reshape(-1, *CELLS.shape)
         self.moves = np.concatenate([features, _head(self.landmarks, self.landmarks)])  # (7, 478, 2)
         self.fields = np.concatenate([warp.spread(self.landmarks, features), head]).astype(np.float32)  # (7, cells, 2)
-        self.lids = [_colour(self.image, self.landmarks[below]) for below in BELOW_EYES]
+        self.lids = [0.97 * _colour(self.image, self.landmarks[below]) for below in BELOW_EYES]
 
     def frame(self, amounts: np.ndarray) -> np.ndarray:
         """The face (SIZE, SIZE, 3) moved by so much of each of ACTIONS (8,), 1 being an action at full strength."""
-        *_, blink = amounts
-        image = warp.move(self.image, np.tensordot(amounts[:-1].astype(np.float32), self.fields, axes=1))
-        points = self.landmarks + np.tensordot(amounts[:-1], self.moves, axes=1)
+        warps, blink = amounts[:-1], amounts[-1]
+        image = warp.move(self.image, np.tensordot(warps.astype(np.float32), self.fields, axes=1))
+        points = self.landmarks + np.tensordot(warps, self.moves, axes=1)
         self._open_mouth(image, points, amounts[0])
         if blink > 0:
             self._lower_lids(image, points, blink)
@@ -56,7 +56,7 @@ class Face:
         """Skin down to where the upper lids are, and lashes there."""
         for upper, lower, skin in zip(UPPER_LIDS, LOWER_LIDS, self.lids, strict=True):
             edge = points[upper] + blink * (points[lower] - points[upper])
-            warp.paint(image, np.concatenate([points[upper] - (0, 4), edge[::-1]]), skin)
+            warp.paint(image, np.concatenate([points[upper] - (0, 6), edge[::-1]]), skin)
             warp.paint(image, np.concatenate([edge, edge[::-1] + (0, 1.5)]), LASHES)
 
 
@@ -68,7 +68,7 @@ def perform(envelope: np.ndarray, sentiment: float, fps: int, rng: np.random.Gen
     brows = -sentiment / (3 if sentiment < 0 else 12)  # lowered brows over a smile look malicious
     head = [0.4 * (_sway(seconds, 0.15, 0.4, rng) + _sway(seconds, 0.5, 0.9, rng)) for _ in range(4)]
     blink = _blinks(len(envelope), fps, rng)
-    return np.stack([0.35 * envelope, smile, np.full_like(seconds, brows), *head, blink], axis=1)
+    return np.stack([0.3 * envelope, smile, np.full_like(seconds, brows), *head, blink], axis=1)
 
 
 def _sway(seconds: np.ndarray, low: float, high: float, rng: np.random.Generator) -> np.ndarray:

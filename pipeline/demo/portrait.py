@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from pipeline import assets
 from pipeline.demo import warp
 from pipeline.demo.warp import CELLS, SIZE
+from pipeline.vision import landmarks
 
 HEAD = slice(0, 256), slice(96, 352)  # head and shoulders in the photograph
 RIGHT_WALL = ((215, 0), (255, 0), (255, 228), (222, 225), (205, 180), (184, 155), (192, 132), (215, 110))
@@ -82,14 +82,11 @@ def speaker(portrait: Portrait, look: Look) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _landmarks(image: np.ndarray) -> np.ndarray:
-    import mediapipe as mp
-    from mediapipe.tasks.python import BaseOptions, vision
-
-    base = BaseOptions(model_asset_path=str(assets.landmark_model()))
+    options = landmarks.Params(fps=1.0, points=478, max_faces=1, min_confidence=0.5)
     large = cv2.resize(image, None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC)
-    with vision.FaceLandmarker.create_from_options(vision.FaceLandmarkerOptions(base_options=base)) as finder:
-        found = finder.detect(mp.Image(image_format=mp.ImageFormat.SRGB, data=large)).face_landmarks[0]
-    return np.array([(point.x, point.y) for point in found]) * image.shape[1::-1]
+    with landmarks.detector(options) as detect:
+        points = detect(large, 0).face_landmarks[0]
+    return np.array([(point.x, point.y) for point in points]) * image.shape[1::-1]
 
 
 def _wall(image: np.ndarray) -> np.ndarray:

@@ -112,7 +112,7 @@ def _tracks(clip: Clip, times: np.ndarray, params: Params) -> list[_Track]:
     tracks: list[_Track] = []
     shown: np.ndarray | None = None
     found: Any = None
-    with _quiet(), _detector(params) as detect:
+    with detector(params) as detect:
         for index, image in enumerate(media.frames(clip.path, times, clip.start, clip.end)):
             if image is None:
                 continue
@@ -171,7 +171,7 @@ def _quiet() -> Iterator[None]:
 
 
 @contextmanager
-def _detector(params: Params) -> Iterator[Any]:
+def detector(params: Params) -> Iterator[Any]:
     """A fresh landmarker, since it carries a face from frame to frame: (image, milliseconds) -> its result."""
     from mediapipe import Image, ImageFormat
     from mediapipe.tasks.python import BaseOptions, vision
@@ -186,7 +186,7 @@ def _detector(params: Params) -> Iterator[Any]:
         output_face_blendshapes=True,
         output_facial_transformation_matrixes=True,
     )
-    with vision.FaceLandmarker.create_from_options(options) as landmarker:
+    with _quiet(), vision.FaceLandmarker.create_from_options(options) as landmarker:
         yield lambda image, time: landmarker.detect_for_video(Image(image_format=ImageFormat.SRGB, data=image), time)
 
 

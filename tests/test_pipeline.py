@@ -1,0 +1,154 @@
+"""The whole way, as a user goes it: raw video, dvc repro, the table, one clip more, a new clip's sentiment."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipeline import paths, tables
+from tests import clips
+
+pytest.importorskip("espeakng_loader")
+
+ROOT = Path(__file__).parents[1]
+BIN = Path(sys.executable).parent
+CODE = ("pipeline", "model", "stages", "dvc.yaml", "params.yaml", ".dvc/config", ".dvcignore")
+CLIPS = 12
+
+
+class Project:
+    """A copy of the code in a folder of its own, with a small demo."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        for name in CODE:
+            source, target = ROOT / name, folder / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copytree(
+                source, target, ignore=shutil.ignore_patterns("__pycache__")
+            ) if source.is_dir() else shutil.copy(source, target)
+        subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
+        values = yaml.safe_load((folder / "params.yaml").read_text())
+        values["train"]["seeds"]["demo"] = [1, 2]
+        values["networks"]["self_mm"]["demo"]["fit"]["max_epochs"] = 3
+        (folder / "params.yaml").write_text(yaml.safe_dump(values))
+
+    def run(self, *command: str) -> str:
+        """What a command prints; it must succeed."""
+        done = subprocess.run(command, cwd=self.folder, env=self.environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def stages(self, *arguments: str) -> str:
+        return self.run(sys.executable, "-m", "stages", *arguments)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "RAWMSA_"))}
+        return {**kept, "PATH": f"{BIN}:{os.environ['PATH']}"}
+
+    def read(self, path: Path) -> list[dict]:
+        return tables.read(self.folder / path).to_pylist()
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    made = Project(tmp_path_factory.mktemp("project"))
+    made.stages("demo", "--clips", str(CLIPS))
+    return made
+
+
+@pytest.fixture(scope="module")
+def first(project: Project) -> str:
+    """What the first dvc repro printed."""
+    return project.run("dvc", "repro")
+
+
+@pytest.fixture(autouse=True)
+def _made(first: str) -> None:
+    """Every test finds the pipeline run."""
+
+
+def test_one_command_makes_the_table(project: Project, first: str) -> None:
+    assert f"ingest: demo {CLIPS} clips; {CLIPS} computed" in first
+    assert f"vision: {CLIPS} clips: {CLIPS} computed, 0 from cache, 0 failed" in first
+    scores = json.loads((project.folder / paths.METRICS).read_text())["demo"]
+    assert scores["self_mm"]["seeds"] == 2
+    assert {"mae", "corr", "acc2_nonneg", "f1_pos", "acc7"} <= scores["self_mm"].keys() & scores[
+        "train_median"
+    ].keys() | {"corr"}
+    shown = project.stages("results")
+    assert f"{scores['train_median']['mae']:.3f}" in shown and "synthetic demo" in shown
+    assert (project.folder / paths.REPORT / "index.html").is_file()
+
+
+def test_a_second_time_there_is_nothing_to_do(project: Project) -> None:
+    assert "Data and pipelines are up to date." in project.run("dvc", "repro")
+
+
+def test_the_weights_of_one_seed_are_kept(project: Project) -> None:
+    weights = list((project.folder / paths.RUNS).glob("demo/*/weights.safetensors"))
+    assert len(weights) == 1
+
+
+def test_predict_agrees_with_the_table(project: Project) -> None:
+    """A clip without a written text, so that both ways hear it."""
+    heard = next(row for row in project.read(paths.transcripts("demo")) if row["source"] == "recogniser")
+    clip = next(row for row in project.read(paths.CLIPS) if row["id"] == heard["id"])
+    bad = project.folder / "bad.mp4"
+    bad.write_bytes(b"nothing")
+    good, refused = json.loads(project.stages("predict", clip["path"], str(bad), "--json"))
+    expected = [
+        row
+        for row in project.read(paths.PREDICTIONS)
+        if row["id"] == clip["id"] and good["run"].endswith(f"-{row['seed']}")
+    ]
+    assert good["transcript"] == heard["text"]
+    for name in ("prediction", "text", "audio", "vision"):
+        assert good[name] == pytest.approx(expected[0][name], abs=1e-4)
+    assert refused["prediction"] is None and refused["error"].startswith("unreadable: bad.mp4 cannot be opened")
+
+
+def test_a_killed_stage_goes_on_where_it_was(project: Project) -> None:
+    output = project.folder / paths.features("vision", "demo")
+    before = output.read_bytes()
+    store = project.folder / ".dvc/tmp/rawmsa/vision"
+    shutil.rmtree(store)
+    stage = subprocess.Popen([sys.executable, "-m", "stages", "vision"], cwd=project.folder, env=project.environment)
+    end = time.monotonic() + 120
+    while len(list(store.glob("??/*"))) < 3 and time.monotonic() < end:
+        time.sleep(0.02)
+    stage.send_signal(signal.SIGKILL)
+    stage.wait()
+    time.sleep(0.5)
+    kept = len([path for path in store.glob("??/*") if not path.name.startswith(".")])
+    assert 0 < kept < CLIPS
+    assert f"{CLIPS - kept} computed, {kept} from cache, 0 failed" in project.stages("vision")
+    assert output.read_bytes() == before
+
+
+def test_a_dropped_folder_costs_its_clips_and_is_predicted(project: Project) -> None:
+    clips.make(project.folder / "data/raw/mine/one.mp4", seconds=1.5, size=(128, 96))
+    again = project.run("dvc", "repro")
+    for stage in ("ingest", "transcribe", "audio", "vision"):
+        assert "1 computed" in next(line for line in again.splitlines() if line.startswith(f"{stage}: ")), stage
+    assert "train: mine is not trained on: it has no labels" in again
+    assert "2 runs, computed 0, from cache 2" in again
+    mine = [row for row in project.read(paths.PREDICTIONS) if row["dataset"] == "mine"]
+    assert [(row["id"], row["trained_on"], row["text"], row["vision"]) for row in mine] == [
+        ("one/0", "demo", None, None)
+    ]
+    assert mine[0]["audio"] is not None
+
+
+def test_the_cache_shows_and_prunes(project: Project) -> None:
+    shown = project.stages("cache", "--prune")
+    assert "Freed" in shown and "vision" in shown
+    assert "0 computed" in next(line for line in project.stages("audio").splitlines() if line.startswith("audio"))
