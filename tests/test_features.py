@@ -127,6 +127,12 @@ def test_no_face_and_all_points(tmp_path: Path) -> None:
     assert not frames.mask.any() and frames.flags == ("no face",)
 
 
+def test_rows_end_with_the_picture(made: dict[str, Clip]) -> None:
+    """Sound that lasts longer than the picture is no time without a face."""
+    frames = recipe("vision", "landmarks").extract(Clip(made["vision"].path, None, None, 1.5))
+    assert 15 <= len(frames.times) <= 16 and frames.mask.all()
+
+
 def test_a_clip_too_short_to_hear_has_no_frames(tmp_path: Path) -> None:
     clip = Clip(clips.make(tmp_path / "a.mp4", seconds=2), 0.5, 0.51, 0.01)
     for extractor in ("egemaps", "mfcc"):

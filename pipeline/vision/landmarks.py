@@ -80,9 +80,10 @@ def asset_sha256() -> str | None:
 
 
 def extract(clip: Clip, params: Params) -> Frames:
-    """One row for each 1/fps seconds; the largest and steadiest face is followed."""
+    """One row for each 1/fps seconds until the picture ends; the largest and steadiest face is followed."""
     times = np.arange(int(np.ceil(clip.seconds * params.fps))) / params.fps
-    tracks = _tracks(clip, times, params)
+    tracks, count = _tracks(clip, times, params)
+    times = times[:count]
     x = np.zeros((len(times), len(columns(params))), np.float32)
     mask = np.zeros(len(times), bool)
     if tracks:
@@ -108,19 +109,22 @@ def angles(rotation: np.ndarray) -> np.ndarray:
     return np.array([np.arctan2(rotation[2, 1], rotation[2, 2]), yaw, np.arctan2(rotation[1, 0], rotation[0, 0])])
 
 
-def _tracks(clip: Clip, times: np.ndarray, params: Params) -> list[_Track]:
+def _tracks(clip: Clip, times: np.ndarray, params: Params) -> tuple[list[_Track], int]:
+    """The faces, and up to which of the times there is a picture."""
     tracks: list[_Track] = []
+    count = 0
     shown: np.ndarray | None = None
     found: Any = None
     with detector(params) as detect:
         for index, image in enumerate(media.frames(clip.path, times, clip.start, clip.end)):
             if image is None:
                 continue
+            count = index + 1
             if image is not shown:  # a slow video shows one frame at several times
                 shown, found = image, detect(image, round(times[index] * 1000))
             for face in range(len(found.face_landmarks)):
                 _follow(tracks, index, *_row(found, face, image.shape, params))
-    return tracks
+    return tracks, count
 
 
 def _follow(tracks: list[_Track], index: int, centre: np.ndarray, size: float, row: np.ndarray) -> None:
