@@ -54,7 +54,7 @@ def show(records: Sequence[dict[str, Any]], as_json: bool) -> None:
     for record in records:
         numbers = [_number(record[name]) for name in ("prediction", *tables.MODALITIES)]
         notes = record["error"] or ", ".join(record["flags"])
-        table.add_row(record["clip"], *numbers, record["transcript"], notes)
+        table.add_row(Path(record["clip"]).name, *numbers, record["transcript"], notes)
     Console().print(table)
 
 
@@ -91,7 +91,7 @@ def _prepare(path: Path, made: dict[str, Any], threads: int) -> dict[str, Any]:
     return {
         **empty,
         "transcript": heard["text"],
-        "flags": flags,
+        "flags": list(dict.fromkeys(flags)),
         "error": None,
         "tokens": tokens,
         **{f"x_{m}": x for m, x in sequences.items()},
