@@ -1,7 +1,7 @@
 """The one loop: AdamW, accumulation, early stop on the validation split. It never receives the test split."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,10 +49,17 @@ def seeded(seed: int) -> None:
 
 
 def fit(
-    network: BaseNetwork, train: Clips, valid: Clips, groups: Mapping[str, Group], params: Fit, seed: int
+    network: BaseNetwork,
+    train: Clips,
+    valid: Clips,
+    groups: Mapping[str, Group],
+    params: Fit,
+    seed: int,
+    tell: Callable[[Mapping[str, Any]], None] = lambda row: None,
 ) -> History:
     """Train in place and leave the weights of the epoch with the lowest validation MAE.
 
+    tell: called with each epoch's row of the curves.
     Raises ParamsError where the loss ceases to be a number.
     """
     network.to(device())
@@ -69,6 +76,7 @@ def fit(
             )
         curves.append({"epoch": epoch, "train_loss": sum(terms.values()), **_validate(network, valid)})
         curves[-1] |= {f"loss_{name}": value for name, value in terms.items()}
+        tell(curves[-1])
         if (made := network.ulabels()) is not None:
             ulabels.append(made.add_column(0, tables.ULABELS.field("epoch"), pa.array([epoch] * len(made), pa.int32())))
         if not best_epoch or curves[-1]["valid_mae"] < curves[best_epoch - 1]["valid_mae"]:

@@ -1,5 +1,7 @@
 """One run: a network trained on one data set from one seed, written to a folder with all that it was."""
 
+import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +19,7 @@ from model.network import BRANCHES
 from pipeline import tables
 
 VERSION = 1  # of all that decides a run's bytes; raise it when a change of code changes them
+SECONDS_A_LINE = 15  # of progress
 CURVES = ("epoch", "train_loss", "valid_loss", "valid_mae", "valid_corr", *(f"loss_{branch}" for branch in BRANCHES))
 CARRIED = (  # from the table's metadata to run.json
     "dataset",
@@ -57,7 +60,7 @@ def train(job: Job, folder: Path) -> dict[str, Any]:
     run = _describe(job, metadata, bert.config.to_diff_dict() if bert else None)
     network = checkpoint.network_of(run, bert)
     seen, held_out = (predict.clips_for(run, table, split) for split in ("train", "valid"))
-    history = fit(network, seen, held_out, job.hyper.groups, job.hyper.fit, job.seed)
+    history = fit(network, seen, held_out, job.hyper.groups, job.hyper.fit, job.seed, _Teller(job))
     run |= {"best_epoch": history.best_epoch, "epochs": len(history.curves)}
     run["valid"] = {name: history.best[f"valid_{name}"] for name in ("loss", "mae", "corr")}
     folder.mkdir(parents=True)
@@ -76,6 +79,24 @@ def untrainable(table: pa.Table) -> str | None:
     if missing:
         return f"its {' and '.join(missing)} split has no clips; add videos, or a mode column to label.csv"
     return None
+
+
+class _Teller:
+    """A line an epoch of a long run, so that nobody waits in the dark; short epochs share one."""
+
+    def __init__(self, job: Job) -> None:
+        self.name = f"{job.table.stem}/{job.network}-{job.seed}"
+        self.last = time.monotonic()
+
+    def __call__(self, row: Mapping[str, Any]) -> None:
+        now = time.monotonic()
+        if now - self.last > SECONDS_A_LINE:
+            self.last = now
+            print(
+                f"train: {self.name}: epoch {row['epoch']}, validation MAE {row['valid_mae']:.3f}",
+                file=sys.stderr,
+                flush=True,
+            )
 
 
 def _describe(job: Job, metadata: Mapping[str, Any], encoder_config: dict[str, Any] | None) -> dict[str, Any]:
