@@ -22,6 +22,7 @@ from pipeline.params import Block, load
 from pipeline.tables import Column
 
 FRAMES = ("audio", "vision")
+UNHEARD = "no word times"  # transcribe's flag: they were asked for, and not found
 CONSTANT = 1e-6  # standard deviation below which a column says nothing
 
 
@@ -165,17 +166,21 @@ def _pool(x: np.ndarray, size: int) -> np.ndarray:
 
 
 def _spoken(name: str, clips: Sequence[dict[str, Any]], words: pa.Table, tokens: pa.Table) -> list[Spoken]:
-    """Each clip's words and tokens. Raises TableError where the words of no clip have times, though there are frames."""
+    """Each clip's words and tokens. Raises TableError where nobody asked for the times of a video's words."""
     said = words["words"].to_pylist()
-    there = [row["path"] is not None and bool(spoken) for row, spoken in zip(clips, said, strict=True)]
-    unknown = sum(has and not align.timed(spoken) for has, spoken in zip(there, said, strict=True))
-    if unknown and unknown == sum(there):
+    unknown = [
+        flags
+        for row, spoken, flags in zip(clips, said, words["flags"].to_pylist(), strict=True)
+        if row["path"] is not None and not align.timed(spoken)
+    ]
+    unasked = sum(UNHEARD not in flags for flags in unknown)
+    if unasked:
         raise TableError(
-            f"assemble.aligned is true and no transcript of {name} has word times. "
+            f"assemble.aligned is true, and {unasked} of {len(clips)} transcripts of {name} have no word times. "
             "Set transcribe.word_times to true in params.yaml (or assemble.aligned to false), then: dvc repro"
         )
     if unknown:
-        print(f"assemble: {name}: {unknown} clips have no word times, their words share the clip's length evenly")
+        print(f"assemble: {name}: {len(unknown)} clips' words could not be timed, they share the clip's length evenly")
     lists = zip(clips, said, tokens["word"].to_pylist(), strict=True)
     return [Spoken(align.spans(spoken, row["seconds"]), word) for row, spoken, word in lists]
 

@@ -1,5 +1,6 @@
 """Word alignment: frames averaged over each word and repeated for its tokens, by hand on small numbers."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,10 +75,10 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two clips of three frames of sound and two words each: the first clip's are timed."""
     monkeypatch.chdir(tmp_path)
     paths.PARAMS.write_text((ROOT / "params.yaml").read_text().replace("aligned: false", "aligned: true"))
-    made([[word(0.0, 0.1), word(0.1, 0.3)], [word(None, None)] * 2])
+    made([[word(0.0, 0.1), word(0.1, 0.3)], [word(None, None)] * 2], ["no word times", "nothing heard"])
 
 
-def made(words: list[list[dict[str, Any]]]) -> None:
+def made(words: list[list[dict[str, Any]]], flags: Sequence[str] = ()) -> None:
     ids = ["a/0", "b/0"]
     there = {"dataset": "d", "clip_id": "0", "path": "x.mp4", "seconds": 0.3, "has_audio": True, "has_vision": False}
     clips = [{**there, "id": id, "video_id": id[0], "flags": []} for id in ids]
@@ -87,7 +88,7 @@ def made(words: list[list[dict[str, Any]]]) -> None:
     facts = {"convention": "mosi", "label_range": [-3, 3], "language": "en", "synthetic": True, "labelled": True}
     tables.write_json(paths.DATASETS, {"d": facts})
     said = [
-        {"id": id, "text": "w w", "spoken": "w w", "source": "label", "words": found, "flags": []}
+        {"id": id, "text": "w w", "spoken": "w w", "source": "label", "words": found, "flags": flags}
         for id, found in zip(ids, words, strict=True)
     ]
     tables.write(paths.transcripts("d"), tables.rows(tables.TRANSCRIPTS, said))
@@ -114,10 +115,12 @@ def test_an_aligned_table_has_a_frame_a_token(project: None, capsys: pytest.Capt
     np.testing.assert_allclose(tables.sequence(table["audio"][0])[:, 0], [NAN, 1, 3, NAN])
     np.testing.assert_allclose(tables.sequence(table["audio"][1])[:, 0], [NAN, 1.5, 4, NAN])  # .15 s a word
     assert tables.metadata(table)["policy"]["aligned"] is True
-    assert "1 clips have no word times, their words share the clip's length evenly" in capsys.readouterr().out
+    assert "1 clips' words could not be timed, they share the clip's length evenly" in capsys.readouterr().out
 
 
-def test_no_word_times_at_all_is_an_error(project: None) -> None:
-    made([[word(None, None)] * 2] * 2)
-    with pytest.raises(TableError, match=r"no transcript of d has word times\. Set transcribe.word_times to true"):
+def test_word_times_that_nobody_asked_for_are_an_error(project: None) -> None:
+    made([[word(0.0, 0.1), word(0.1, 0.3)], [word(None, None)] * 2])
+    with pytest.raises(
+        TableError, match=r"1 of 2 transcripts of d have no word times\. Set transcribe.word_times to true"
+    ):
         assemble.run()

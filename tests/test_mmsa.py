@@ -191,6 +191,13 @@ def test_all_protocols_and_layouts_give_the_same(protocol: int, monkeypatch: pyt
         assert (paths.RAW / dataset / "label.csv").read_text() == (paths.RAW / "plain/label.csv").read_text(), name
 
 
+def test_half_a_surrogate_pair_is_no_obstacle() -> None:
+    content = made("mosi")
+    content["train"]["raw_text"][0] = "good \ud854 movie"
+    importing.run(written(content), "mosi", {})
+    assert "good ? movie" in (paths.RAW / "mosi" / "label.csv").read_text()
+
+
 def test_numpy_1_and_numpy_2_are_both_understood() -> None:
     raw = pickle.dumps(made("mosi"), 2)
     assert b"numpy._core.multiarray" in raw

@@ -136,11 +136,16 @@ def _column(file: Path, split: str, field: str, values: Any) -> list[Any]:
     try:
         found = values.tolist() if isinstance(values, Array) else list(values)
         if field in NUMBERS:
-            return [float(value) for value in found]
-        return [value.decode() if isinstance(value, bytes) else str(value) for value in found]
-    except (TypeError, ValueError):
+            return [int(value) if field.endswith("_lengths") else float(value) for value in found]
+        return [_string(value) for value in found]
+    except (TypeError, ValueError, OverflowError, LookupError):
         kind = "number" if field in NUMBERS else "string"
         raise DatasetError(f"{file}: {split}: {field} is no list or array of one {kind} a clip.") from None
+
+
+def _string(value: Any) -> str:
+    """As UTF-8 can hold it: half of a surrogate pair becomes a question mark."""
+    return value.decode() if isinstance(value, bytes) else str(value).encode(errors="replace").decode()
 
 
 def _lengths(
@@ -154,7 +159,7 @@ def _lengths(
             continue
         padded = sequences[modality].shape[1]
         if f"{modality}_lengths" in columns:
-            lengths[modality] = [min(max(int(length), 0), padded) for length in columns[f"{modality}_lengths"]]
+            lengths[modality] = [min(max(length, 0), padded) for length in columns[f"{modality}_lengths"]]
         elif "text" in sequences and padded == sequences["text"].shape[2]:  # aligned: a frame a token
             lengths[modality] = lengths["text"]
         else:

@@ -100,8 +100,11 @@ class Array:
         """The bytes of `shape` in C order; of an array that is stored otherwise, a copy on disk."""
         span = self._span
         if span.text:
-            span = _encoded(span, self._spare)
-            self._check(span)
+            try:
+                span = _encoded(span, self._spare)
+                self._check(span)
+            except ValueError as error:
+                raise DatasetError(f"An array of the file is damaged ({error}). Download it again.") from None
         if self._axes == tuple(range(len(self.shape))):
             return span
         return _written(self._spare, self._transposed(span))
