@@ -4,20 +4,25 @@ What needs no statistics happens here, once (`shape`): the logarithm of frequenc
 angles, the mean over `pool` frames, the cut to `max_frames`. The statistics of the train split are
 fitted here and travel with the table; the network's batches apply them, so that a run can predict on
 any table with the same columns. NaN stands for "not there" (no face, no pitch) and becomes the mean.
+
+With `aligned`, a clip has as many frames as tokens (pipeline.align) and `pool` and `max_frames` do not apply; nor do they
+to features that a data set brings, which are of the rate and length that their makers meant.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from pipeline import paths, tables
+from pipeline import align, paths, tables
 from pipeline.errors import TableError
 from pipeline.params import Block, load
 from pipeline.tables import Column
 
 FRAMES = ("audio", "vision")
+UNHEARD = "no word times"  # transcribe's flag: they were asked for, and not found
 CONSTANT = 1e-6  # standard deviation below which a column says nothing
 
 
@@ -31,8 +36,17 @@ class Counts(Block):
 class Params(Block):
     """params.yaml: assemble."""
 
+    aligned: bool  # one frame a token
     pool: Counts
     max_frames: Counts
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """What a clip says, for alignment: when its words are, and the word of each token."""
+
+    said: list[align.Span]
+    word: list[int]
 
 
 def run() -> None:
@@ -60,8 +74,9 @@ def assemble(
     extraction: dict[str, Any] = {"text": tables.metadata(tokens)}
     sequences: dict[str, list[np.ndarray]] = {}
     columns: dict[str, list[Column]] = {}
+    spoken = _spoken(name, clips, words, tokens) if options.aligned else None
     for modality in FRAMES:
-        sequences[modality], columns[modality], extraction[modality] = _frames(name, modality, clips, options)
+        sequences[modality], columns[modality], extraction[modality] = _frames(name, modality, clips, spoken, options)
     by_id = {row["id"]: row for row in labels}
     rows = [by_id[clip["id"]] for clip in clips]
     names = {modality: shaped_names(columns[modality]) for modality in FRAMES}
@@ -74,22 +89,47 @@ def assemble(
         "columns": names,
         "statistics": _statistics(rows, sequences, columns) if facts["labelled"] else None,
         "extraction": extraction,
-        "policy": options.model_dump(),
+        "policy": _policy(options, extraction),
     }
     return table, metadata
 
 
-def shape(x: np.ndarray, mask: np.ndarray, columns: Sequence[Column], pool: int, most: int) -> np.ndarray:
+def shape(x: np.ndarray, mask: np.ndarray, columns: Sequence[Column], pool: int, most: int | None) -> np.ndarray:
     """(T, D) frames of an extractor -> (T', D') frames of a training table, NaN where nothing is there.
 
-    T' = min(ceil(T / pool), most): the mean over each `pool` frames of what is there, then the head.
+    T' = min(ceil(T / pool), most): the mean over each `pool` frames of what is there, then the head (None: all).
     Raises nothing: a clip with no frames, or with no frame that says anything, gives (0, D').
     """
+    return _there(_pool(_grown(x, mask, columns), pool)[:most])
+
+
+def shape_aligned(frames: tables.Frames, columns: Sequence[Column], spoken: Spoken) -> np.ndarray:
+    """The frames of an extractor -> (tokens, D') frames of a training table; angles by the circular mean of a word.
+
+    A clip without tokens, with no frames, or with no frame that says anything, gives (0, D').
+    """
+    grown = _grown(frames.x, frames.mask, columns)
+    if not (len(grown) and spoken.word):
+        return _there(grown[:0])
+    rows = align.by_token(grown, frames.times, spoken.said, spoken.word)
+    sines = [place for place, name in enumerate(_kinds(columns)) if name == "angle"][::2]
+    for place in sines:
+        pair = rows[:, place : place + 2]
+        length = np.hypot(pair[:, 0], pair[:, 1])[:, None]
+        rows[:, place : place + 2] = np.divide(pair, length, out=np.full(pair.shape, np.nan), where=length > CONSTANT)
+    return _there(rows)
+
+
+def _grown(x: np.ndarray, mask: np.ndarray, columns: Sequence[Column]) -> np.ndarray:
+    """(T, D) -> (T, D'): NaN where the mask is off, each column as its kind asks."""
     wide = np.where(mask[:, None], x, np.nan).astype(np.float64)
     parts = [part for i, column in enumerate(columns) for part in _expand(wide[:, i], column.kind)]
-    grown = np.stack(parts, axis=1) if len(x) else np.zeros((0, len(shaped_names(columns))))
-    pooled = _pool(grown, pool)[:most]
-    return (pooled if np.isfinite(pooled).any() else pooled[:0]).astype(np.float32)
+    return np.stack(parts, axis=1) if len(x) else np.zeros((0, len(shaped_names(columns))))
+
+
+def _there(x: np.ndarray) -> np.ndarray:
+    """float32; no frames where none says anything."""
+    return (x if np.isfinite(x).any() else x[:0]).astype(np.float32)
 
 
 def shaped_names(columns: Sequence[Column]) -> list[str]:
@@ -101,9 +141,14 @@ def shaped_names(columns: Sequence[Column]) -> list[str]:
     return names
 
 
+def _kinds(columns: Sequence[Column]) -> list[str]:
+    """The kinds of the columns after `shape`; an angle's are two."""
+    return [column.kind for column in columns for _ in range(1 + (column.kind == "angle"))]
+
+
 def _unscaled(columns: Sequence[Column]) -> np.ndarray:
     """Which columns after `shape` are never standardised."""
-    return np.array([c.kind in ("flag", "angle") for c in columns for _ in range(1 + (c.kind == "angle"))], bool)
+    return np.array([kind in ("flag", "angle") for kind in _kinds(columns)], bool)
 
 
 def _expand(values: np.ndarray, kind: str) -> list[np.ndarray]:
@@ -117,14 +162,48 @@ def _expand(values: np.ndarray, kind: str) -> list[np.ndarray]:
 def _pool(x: np.ndarray, size: int) -> np.ndarray:
     """Mean over each `size` rows (the last may be fewer), leaving NaN out."""
     padded = np.concatenate([x, np.full((-len(x) % size, x.shape[1]), np.nan)]).reshape(-1, size, x.shape[1])
-    there = np.isfinite(padded)
-    count = there.sum(axis=1)
-    total = np.where(there, padded, 0).sum(axis=1)
-    return np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
+    return align.mean(padded, axis=1)
+
+
+def _spoken(name: str, clips: Sequence[dict[str, Any]], words: pa.Table, tokens: pa.Table) -> list[Spoken]:
+    """Each clip's words and tokens. Raises TableError where nobody asked for the times of a video's words."""
+    said = words["words"].to_pylist()
+    unknown = [
+        flags
+        for row, spoken, flags in zip(clips, said, words["flags"].to_pylist(), strict=True)
+        if row["path"] is not None and not align.timed(spoken)
+    ]
+    unasked = sum(UNHEARD not in flags for flags in unknown)
+    if unasked:
+        raise TableError(
+            f"assemble.aligned is true, and {unasked} of {len(clips)} transcripts of {name} have no word times. "
+            "Set transcribe.word_times to true in params.yaml (or assemble.aligned to false), then: dvc repro"
+        )
+    if unknown:
+        print(f"assemble: {name}: {len(unknown)} clips' words could not be timed, they share the clip's length evenly")
+    lists = zip(clips, said, tokens["word"].to_pylist(), strict=True)
+    return [Spoken(align.spans(spoken, row["seconds"]), word) for row, spoken, word in lists]
+
+
+def _policy(options: Params, extraction: dict[str, Any]) -> dict[str, Any]:
+    """What was done to the frames: features that a data set brings are neither pooled nor cut."""
+    policy = options.model_dump()
+    for modality in FRAMES:
+        if extraction[modality].get("extractor") == tables.IMPORTED:
+            policy["pool"][modality], policy["max_frames"][modality] = 1, None
+    return policy
+
+
+def _check_aligned(name: str, modality: str, metadata: dict[str, Any]) -> None:
+    if not metadata["params"]["aligned"]:
+        raise TableError(
+            f"assemble.aligned is true, and {name}'s imported {modality} is neither aligned nor timed. "
+            "Import the aligned file of the data set, or set assemble.aligned to false in params.yaml."
+        )
 
 
 def _frames(
-    name: str, modality: str, clips: Sequence[dict[str, Any]], options: Params
+    name: str, modality: str, clips: Sequence[dict[str, Any]], spoken: list[Spoken] | None, options: Params
 ) -> tuple[list[np.ndarray], list[Column], dict[str, Any]]:
     """A modality's shaped frames in the order of `clips`, its columns ([]: no clip has any) and its extraction."""
     path = paths.features(modality, name)
@@ -132,12 +211,23 @@ def _frames(
     if [row["id"] for row in clips] != table["id"].to_pylist():
         raise TableError(f"{path} holds other clips than {paths.CLIPS}. Make it anew with: dvc repro {modality}")
     kinds = [Column(**column) for column in metadata["columns"]]
-    pool, most = (getattr(counts, modality) for counts in (options.pool, options.max_frames))
-    frames = [
-        shape(tables.sequence(x), np.array(mask.as_py(), bool), kinds, pool, most)
-        for x, mask in zip(table["x"], table["mask"], strict=True)
-    ]
+    policy = _policy(options, {**dict.fromkeys(FRAMES, {}), modality: metadata})
+    pool, most = policy["pool"][modality], policy["max_frames"][modality]
+    imported = metadata["extractor"] == tables.IMPORTED
+    if imported and spoken:
+        _check_aligned(name, modality, metadata)
+    found = (_cell(table, index) for index in range(len(table)))
+    if spoken and not imported:
+        frames = [shape_aligned(cell, kinds, one) for cell, one in zip(found, spoken, strict=True)]
+    else:
+        frames = [shape(cell.x, cell.mask, kinds, pool, most) for cell in found]
     return frames, kinds if any(len(x) for x in frames) else [], metadata
+
+
+def _cell(table: pa.Table, index: int) -> tables.Frames:
+    """One clip's frames as the extractor gave them."""
+    times, mask = (table[column][index].values.to_numpy(zero_copy_only=False) for column in ("times", "mask"))
+    return tables.Frames(times, tables.sequence(table["x"][index]), mask.astype(bool))
 
 
 def _statistics(
@@ -155,11 +245,16 @@ def fit(frames: Sequence[np.ndarray], columns: Sequence[Column]) -> dict[str, li
     scale: mean 0, standard deviation 1.
     """
     left = _unscaled(columns)
-    stacked = np.concatenate([np.zeros((0, len(left))), *(x for x in frames if len(x))]).astype(np.float64)
-    there = np.isfinite(stacked)
-    count = np.maximum(there.sum(axis=0), 1)
-    mean = np.where(there, stacked, 0).sum(axis=0) / count
-    deviation = np.sqrt(np.where(there, (stacked - mean) ** 2, 0).sum(axis=0) / count)
+    count, total, squares = np.zeros(len(left)), np.zeros(len(left)), np.zeros(len(left))
+    some = [x for x in frames if len(x)]
+    for x in some:  # clip by clip: a large data set's frames are not held twice
+        there = np.isfinite(x)
+        count += there.sum(axis=0)
+        total += np.where(there, x, 0).sum(axis=0, dtype=np.float64)
+    mean = total / np.maximum(count, 1)
+    for x in some:
+        squares += np.where(np.isfinite(x), (x - mean) ** 2, 0).sum(axis=0)
+    deviation = np.sqrt(squares / np.maximum(count, 1))
     scale = np.where((deviation > CONSTANT) & ~left, deviation, 1.0)
     return {"mean": np.where(left, 0.0, mean).tolist(), "std": scale.tolist()}
 

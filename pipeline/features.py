@@ -8,7 +8,8 @@ An extractor is a module `pipeline.<modality>.<name>` with
   library()         name and version of what computes them
   asset_sha256()    of its model file; None where there is none
   extract(clip, params) -> Frames
-The file's name is the registry: params.yaml names it, nothing lists it.
+The file's name is the registry: params.yaml names it, nothing lists it. A data set that brings its features
+(data/raw/<dataset>/features, as `rawmsa import` writes them) keeps those.
 """
 
 from collections import Counter
@@ -21,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import ConfigDict
 
 from pipeline import cache, paths, tables, workers
@@ -79,10 +81,7 @@ class Recipe:
     def extract(self, clip: Clip) -> Frames:
         """The frames of a clip; a frame with a value that is not finite is masked and the clip flagged."""
         frames: Frames = self.module.extract(clip, self.params)
-        finite = np.isfinite(frames.x).all(axis=1)
-        mask = frames.mask & finite
-        flags = frames.flags if finite.all() else (*frames.flags, "frames that are not finite")
-        return Frames(frames.times, np.where(mask[:, None], frames.x, 0).astype(np.float32), mask, flags)
+        return frames.cleaned()
 
 
 def recipe(modality: str, options: Params) -> Recipe:
@@ -105,7 +104,7 @@ def run(modality: str) -> None:
     keys = {
         index: cache.key(clip=row["sha256"], start=row["start"], end=row["end"], seconds=row["seconds"], **identity)
         for index, row in enumerate(clips)
-        if row[f"has_{modality}"]
+        if row[f"has_{modality}"] and row["path"] is not None
     }
     store = cache.Store(modality)
     failures = _compute(store, chosen, clips, keys)
@@ -131,12 +130,15 @@ def _compute(
     ):
         if outcome.failure:
             failures[tasks[outcome.index][2]] = outcome.failure
-    absent = len(clips) - len(keys)
+    imported = sum(row["path"] is None and row[f"has_{chosen.modality}"] for row in clips)
+    absent = len(clips) - len(keys) - imported
     cached = sum(key not in missing for key in keys.values())
     computed = len(keys) - cached - sum(key in failures for key in keys.values())
     print(
         f"{chosen.modality}: {len(clips)} clips: {computed} computed, {cached} from cache, "
-        f"{_count(failures)}" + (f", {absent} without {chosen.modality}" if absent else "")
+        f"{_count(failures)}"
+        + (f", {imported} imported" if imported else "")
+        + (f", {absent} without {chosen.modality}" if absent else "")
     )
     return failures
 
@@ -162,10 +164,23 @@ def _write(
     folder = paths.FEATURES / chosen.modality
     datasets = sorted({row["dataset"] for row in clips})
     for name in datasets:
+        if paths.imported(chosen.modality, name).is_file():
+            _take(chosen.modality, name, [row["id"] for row in clips if row["dataset"] == name])
+            continue
         chosen_rows = [(row, keys.get(index)) for index, row in enumerate(clips) if row["dataset"] == name]
         records = [_record(store, row["id"], key, failures, width) for row, key in chosen_rows]
-        tables.write(paths.features(chosen.modality, name), _table(records, width), {**metadata, "dataset": name})
+        tables.write(paths.features(chosen.modality, name), table(records, width), {**metadata, "dataset": name})
     tables.keep_only(folder, datasets)
+
+
+def _take(modality: str, dataset: str, ids: list[str]) -> None:
+    """The features that a data set brings, of the clips that ingest left, in the same order (that of the ids)."""
+    source = paths.imported(modality, dataset)
+    kept = pa.array(ids, pa.string())
+    groups = (group.filter(pc.is_in(group["id"], kept)) for group in tables.read_groups(source))
+    metadata = tables.metadata(source)
+    schema = tables.features_schema(len(metadata["columns"]))
+    tables.write_groups(paths.features(modality, dataset), schema, groups, {**metadata, "dataset": dataset})
 
 
 def _record(
@@ -183,7 +198,8 @@ def _load(path: Path) -> Frames:
         return Frames(entry["times"], entry["x"], entry["mask"], tuple(entry["flags"].tolist()))
 
 
-def _table(records: Sequence[dict[str, Any]], width: int) -> pa.Table:
+def table(records: Sequence[dict[str, Any]], width: int) -> pa.Table:
+    """Records of id, status, reason and frames (Frames) as tables.features_schema has them."""
     frames: list[Frames] = [record["frames"] for record in records]
     return pa.table(
         {

@@ -69,10 +69,19 @@ def _clips(dataset: Dataset, found: Found, refused: list[Record]) -> Iterator[Re
             refused.append(_refused(dataset.name, _refusal(dataset, clip, facts)))
             continue
         used += 1
-        yield {**record, **(_file(segment, facts) if segment and facts else TEXT_ALONE)}
+        yield {**record, **(_file(segment, facts) if segment and facts else _without_file(dataset, clip))}
     if not used:
         message = f"{dataset.folder} has no clip that can be used. Put videos in it, or a label.csv with texts."
         refused.append(_refused(dataset.name, Refusal(str(dataset.folder), "no clips", message)))
+
+
+def _without_file(dataset: Dataset, clip: Clip) -> Record:
+    """A row of text alone, or of features that the data set brings; their hash makes stages run when they change."""
+    if dataset.imported is None:
+        return TEXT_ALONE
+    frames = dataset.imported.frames
+    there = {f"has_{modality}": frames.get(modality, {}).get(clip.id, 0) > 0 for modality in ("audio", "vision")}
+    return {**TEXT_ALONE, **there, "sha256": dataset.imported.sha256}
 
 
 def _file(segment: Segment, facts: Facts) -> Record:
@@ -116,7 +125,7 @@ def _facts(dataset: Dataset, clips: list[Record]) -> Record:
         **dataset.description.model_dump(mode="json"),
         "split": dataset.split,
         "labelled": bool(splits),
-        "text_only": all(clip.get("path") is None for clip in clips),
+        "text_only": not any(clip.get("path") or clip["has_audio"] or clip["has_vision"] for clip in clips),
         "shared_videos": shared({clip["id"]: clip["video_id"] for clip in clips}, splits),
         "shared_texts": shared({clip["id"]: dataset.texts[clip["id"]].text for clip in clips}, splits),
         "duplicates": _duplicates(clips),
@@ -127,7 +136,7 @@ def _duplicates(clips: list[Record]) -> list[list[str]]:
     """Ids of the clips that show the same segment of the same bytes."""
     same = defaultdict(list)
     for clip in clips:
-        if "sha256" in clip:
+        if "path" in clip:
             same[clip["sha256"], clip["start"], clip["end"]].append(clip["id"])
     return sorted(ids for ids in same.values() if len(ids) > 1)
 

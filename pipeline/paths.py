@@ -8,7 +8,7 @@ from pathlib import Path
 
 PARAMS = Path("params.yaml")
 DATA = Path("data")
-RAW = DATA / "raw"  # the user's; never written, save by `rawmsa demo`
+RAW = DATA / "raw"  # the user's; never written, save by `rawmsa demo` and `rawmsa import`
 
 INGEST = DATA / "ingest"
 CLIPS = INGEST / "clips.parquet"
@@ -25,6 +25,7 @@ PREDICTIONS = DATA / "predictions.parquet"
 METRICS = DATA / "metrics.json"
 PLOTS = DATA / "plots"  # what `dvc plots` draws
 REPORT = DATA / "report"
+EXPORT = DATA / "export"
 LOCK = DATA / ".lock"
 
 
@@ -35,6 +36,11 @@ def transcripts(dataset: str) -> Path:
 def features(modality: str, dataset: str) -> Path:
     """Token ids (text), acoustic frames (audio) or landmark frames (vision) of one data set."""
     return FEATURES / modality / f"{dataset}.parquet"
+
+
+def imported(modality: str, dataset: str, raw: Path = RAW) -> Path:
+    """The same as a data set brings it, extracted by somebody else."""
+    return raw / dataset / "features" / f"{modality}.parquet"
 
 
 def table(dataset: str) -> Path:

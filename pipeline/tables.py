@@ -23,6 +23,7 @@ from pipeline.errors import TableError
 MODALITIES = ("text", "audio", "vision")
 SPLITS = ("train", "valid", "test")
 METADATA = b"rawmsa"
+IMPORTED = "imported"  # the extractor of features that a data set brings
 ROW_GROUP_BYTES = 1 << 20  # raw bytes: a random clip costs about a millisecond
 
 CLIPS = pa.schema(
@@ -110,7 +111,7 @@ TOKENS = pa.schema(
         pa.field("input_ids", pa.list_(pa.int32()), nullable=False),  # with [CLS], [SEP]; empty: no text
         pa.field("attention_mask", pa.list_(pa.int8()), nullable=False),
         pa.field("token_type_ids", pa.list_(pa.int8()), nullable=False),  # segments: 0
-        pa.field("word", pa.list_(pa.int32()), nullable=False),  # index into words; -1: [CLS], [SEP]
+        pa.field("word", pa.list_(pa.int32()), nullable=False),  # index into words; -1: [CLS], [SEP], or not known
     ]
 )
 ULABELS = pa.schema(
@@ -160,7 +161,7 @@ class Column:
 class Frames:
     """What an extractor yields for one clip.
 
-    times: (T,) seconds of the clip, rising; x: (T, D) float32, finite where mask holds;
+    times: (T,) seconds of the clip, rising, NaN where they are not known (imported features); x: (T, D) float32, finite where mask holds;
     mask: (T,) bool, False where the frame is there but has nothing to say (no face);
     flags: what is odd about the clip, in words.
     """
@@ -174,6 +175,15 @@ class Frames:
     def none(cls, width: int, *flags: str) -> "Frames":
         """A clip that lacks this modality."""
         return cls(np.zeros(0), np.zeros((0, width), np.float32), np.zeros(0, bool), flags)
+
+    def cleaned(self) -> "Frames":
+        """Frames with a value that is not finite in float32 masked, and the clip flagged; float32, 0 where masked."""
+        with np.errstate(over="ignore"):
+            x = self.x.astype(np.float32)
+        finite = np.isfinite(x).all(axis=1)
+        mask = self.mask & finite
+        flags = self.flags if finite.all() else (*self.flags, "frames that are not finite")
+        return Frames(self.times, np.where(mask[:, None], x, np.float32(0)), mask, flags)
 
 
 def features_schema(width: int) -> pa.Schema:
@@ -248,21 +258,30 @@ def with_metadata(table: pa.Table, metadata: Mapping[str, Any]) -> pa.Table:
 def write(path: Path, table: pa.Table, metadata: Mapping[str, Any] | None = None) -> None:
     """Parquet, atomically, the same bytes for the same content. The last column may hold frames."""
     kept = with_metadata(table, metadata or {})
-    strings = [field.name for field in kept.schema if pa.types.is_string(field.type)]
-    floats = _float_leaves(kept.schema)
     per_clip = max(kept.nbytes // max(len(kept), 1), 1)
     part = _part(path)
-    pq.write_table(
-        kept,
-        part,
-        compression="zstd",
-        compression_level=1,
-        use_dictionary=strings,
-        use_byte_stream_split=floats,
-        write_page_checksum=True,
-        row_group_size=int(np.clip(ROW_GROUP_BYTES // per_clip, 1, 4096)),
-    )
+    size = int(np.clip(ROW_GROUP_BYTES // per_clip, 1, 4096))
+    pq.write_table(kept, part, row_group_size=size, **_options(kept.schema))
     part.replace(path)
+
+
+def write_groups(path: Path, schema: pa.Schema, groups: Iterable[pa.Table], metadata: Mapping[str, Any]) -> None:
+    """The same as `write`, of tables that come one after the other: each is a row group (ROW_GROUP_BYTES is a good size)."""
+    part = _part(path)
+    with pq.ParquetWriter(part, schema.with_metadata({METADATA: _json(metadata)}), **_options(schema)) as writer:
+        for group in groups:
+            writer.write_table(group.cast(schema), row_group_size=max(len(group), 1))
+    part.replace(path)
+
+
+def read_groups(path: Path) -> Iterator[pa.Table]:
+    """A Parquet table, row group by row group, every page's checksum verified. Raises TableError."""
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            for index in range(file.num_row_groups):
+                yield file.read_row_group(index)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise TableError(f"{path} is damaged or not there ({error}). Make it again.") from None
 
 
 def read(path: Path, columns: list[str] | None = None) -> pa.Table:
@@ -346,6 +365,17 @@ def by_dataset(table: pa.Table) -> Iterator[tuple[str, list[dict[str, Any]]]]:
     for row in table.to_pylist():
         groups.setdefault(row["dataset"], []).append(row)
     yield from sorted(groups.items())
+
+
+def _options(schema: pa.Schema) -> dict[str, Any]:
+    """How every Parquet file is written."""
+    return {
+        "compression": "zstd",
+        "compression_level": 1,
+        "use_dictionary": [field.name for field in schema if pa.types.is_string(field.type)],
+        "use_byte_stream_split": _float_leaves(schema),
+        "write_page_checksum": True,
+    }
 
 
 def _part(path: Path) -> Path:

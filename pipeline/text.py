@@ -1,4 +1,7 @@
-"""text: transcripts -> WordPiece ids for the text encoder, and the word that each token belongs to."""
+"""text: transcripts -> WordPiece ids for the text encoder, and the word that each token belongs to.
+
+A data set that brings its token ids (`rawmsa import`) keeps those, if they are of the encoder's vocabulary.
+"""
 
 from functools import cache
 from typing import Annotated, Any
@@ -10,6 +13,7 @@ from pipeline.errors import AssetError, ParamsError
 from pipeline.params import Block
 
 NO_WORD = -1  # of [CLS] and [SEP]
+SAMPLE, HEAD = 100, 4  # texts, and tokens of each, that tell one vocabulary from another
 
 
 class Params(Block):
@@ -61,10 +65,13 @@ def run(options: Params) -> None:
 
 def _write(dataset: str, options: Params) -> list[int]:
     """Tokenise one data set. Returns the number of tokens of each clip."""
-    transcripts = tables.read(paths.transcripts(dataset), columns=["id", "text"])
+    transcripts = tables.read(paths.transcripts(dataset), columns=["id", "text", "spoken"]).to_pylist()
     language = tables.metadata(paths.transcripts(dataset))["language"]
     encoder = options.encoder_of(dataset, language)
-    rows = [{"id": row["id"], **tokenise(row["text"], encoder, options.max_tokens)} for row in transcripts.to_pylist()]
+    if brought := paths.imported("text", dataset).is_file():
+        rows = _take(dataset, transcripts, encoder, options.max_tokens)
+    else:
+        rows = [{"id": row["id"], **tokenise(row["text"], encoder, options.max_tokens)} for row in transcripts]
     metadata = {
         "dataset": dataset,
         "language": language,
@@ -72,9 +79,33 @@ def _write(dataset: str, options: Params) -> list[int]:
         "encoder_sha256": assets.encoder_sha256(encoder),
         "vocabulary": len(_tokenizer(encoder)),
         "max_tokens": options.max_tokens,
+        **(tables.metadata(paths.imported("text", dataset)) if brought else {}),
     }
     tables.write(paths.features("text", dataset), tables.rows(tables.TOKENS, rows), metadata)
     return [len(row["input_ids"]) for row in rows]
+
+
+def _take(dataset: str, transcripts: list[dict[str, Any]], encoder: str, max_tokens: int) -> list[dict[str, Any]]:
+    """The token ids that a data set brings, cut to max_tokens as the field cuts them: at the end, [SEP] not kept."""
+    brought = {row["id"]: row for row in tables.read(paths.imported("text", dataset)).to_pylist()}
+    rows = [
+        {name: value[:max_tokens] for name, value in brought[row["id"]].items() if name != "id"} for row in transcripts
+    ]
+    spoken = [row["spoken"] for row in transcripts]
+    _check_vocabulary(dataset, encoder, [row["input_ids"] for row in rows[:SAMPLE]], spoken[:SAMPLE])
+    return [{"id": row["id"], **tokens} for row, tokens in zip(transcripts, rows, strict=True)]
+
+
+def _check_vocabulary(dataset: str, encoder: str, found: list[list[int]], spoken: list[str]) -> None:
+    """Raises ParamsError where hardly a text, tokenised here, begins as the imported ids begin."""
+    expected = [_tokenizer(encoder)(text)["input_ids"][:HEAD] for text in spoken]
+    same = sum(ids[:HEAD] == head for ids, head in zip(found, expected, strict=True))
+    if found and same < len(found) / 2:
+        raise ParamsError(
+            f"{dataset}'s imported token ids are not those of the encoder {encoder}: of {len(found)} texts, {same} begin "
+            "alike. Name in text.encoder of params.yaml the encoder they were made for (the field's: bert-base-uncased, "
+            f"bert-base-chinese), or remove {paths.imported('text', dataset)} to have the texts tokenised."
+        )
 
 
 @cache

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 try:
     import typer
@@ -53,6 +53,40 @@ def predict(
     from stages import predict as door
 
     door.show(door.predict(clips, run or None), json)
+
+
+@app.command("import", rich_help_panel="Commands")
+def import_file(
+    file: Annotated[Path, typer.Argument(help="A .pkl of features and labels as MMSA reads it, aligned or unaligned.")],
+    dataset: Annotated[str, typer.Option(help="Name of the data set to make: mosi, mosei, sims, simsv2, or your own.")],
+    convention: Annotated[
+        Literal["mosi", "sims"] | None, typer.Option(help="Whose metrics; default: the name tells.")
+    ] = None,
+    language: Annotated[Literal["en", "zh"] | None, typer.Option(help="Default: zh for sims, else en.")] = None,
+    label_range: Annotated[
+        tuple[float, float] | None, typer.Option(help="Lowest and highest label; default: -3 3, for sims -1 1.")
+    ] = None,
+) -> None:
+    """Make a data set without videos of the field's published features: data/raw/<dataset>, then dvc repro trains on it.
+
+    The file is read clip by clip in little memory, and nothing that it names is run.
+    """
+    from pipeline.mmsa import importing
+
+    told = {"convention": convention, "language": language, "label_range": label_range}
+    importing.run(file, dataset, {key: value for key, value in told.items() if value is not None})
+
+
+@app.command(rich_help_panel="Commands")
+def export(
+    dataset: Annotated[str, typer.Option(help="A data set of data/tables that has labels.")],
+    format: Annotated[Literal["mmsa"], typer.Option(help="mmsa: the .pkl that MMSA and its kin read.")] = "mmsa",
+    out: Annotated[Path | None, typer.Option(help="The file; default: data/export/<dataset>.pkl.")] = None,
+) -> None:
+    """Write a data set's training table as the peers read it."""
+    from pipeline.mmsa import exporting
+
+    exporting.run(dataset, out)
 
 
 @app.command(rich_help_panel="Commands")

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipeline import assemble, features, ingest, media, params, tables, text, transcribe, workers
+from pipeline import align, assemble, features, ingest, media, params, tables, text, transcribe, workers
 from pipeline.errors import MediaError, TableError
 from pipeline.features import Clip
 from pipeline.tables import Column
@@ -80,14 +80,15 @@ def _prepare(path: Path, made: dict[str, Any], threads: int) -> dict[str, Any]:
         written = {"language": made["language"], "source": None, "text": None, "cues": []}
         heard = transcribe.transcribe(row, written, params.load("transcribe", transcribe.Params), threads)
         flags = [*facts.flags, *heard["flags"]]
+        tokens = text.tokenise(heard["text"], made["encoder"], made["extraction"]["text"]["max_tokens"])
+        spoken = assemble.Spoken(align.spans(heard["words"], facts.seconds), tokens["word"])
         sequences = {}
         for modality in assemble.FRAMES:
             there = facts.has_audio if modality == "audio" else facts.has_vision
-            sequences[modality], seen = _frames(modality, Clip(path, None, None, facts.seconds), made, there)
+            sequences[modality], seen = _frames(modality, Clip(path, None, None, facts.seconds), spoken, made, there)
             flags += seen
     except MediaError as error:
         return {**empty, "error": f"{error.reason}: {error.message}"}
-    tokens = text.tokenise(heard["text"], made["encoder"], made["extraction"]["text"]["max_tokens"])
     return {
         **empty,
         "transcript": heard["text"],
@@ -98,13 +99,20 @@ def _prepare(path: Path, made: dict[str, Any], threads: int) -> dict[str, Any]:
     }
 
 
-def _frames(modality: str, clip: Clip, made: dict[str, Any], there: bool) -> tuple[np.ndarray, list[str]]:
+def _frames(
+    modality: str, clip: Clip, spoken: assemble.Spoken, made: dict[str, Any], there: bool
+) -> tuple[np.ndarray, list[str]]:
     """The shaped frames of one modality, by the run's own recipe, and the extractor's flags."""
     recorded = made["extraction"][modality]
     columns = [Column(**column) for column in recorded["columns"]]
     width = len(made["columns"][modality])
     if not (there and width):
         return np.zeros((0, width), np.float32), []
+    if recorded["extractor"] == tables.IMPORTED:
+        raise TableError(
+            f"The run was trained on imported {modality} features, which nothing here can extract from a video. "
+            "Name a run that was trained on videos: --run <dataset>/<network>"
+        )
     recipe = features.recipe(modality, _options(recorded))
     if recorded["version"] != recipe.module.VERSION:
         raise TableError(
@@ -112,6 +120,8 @@ def _frames(modality: str, clip: Clip, made: dict[str, Any], there: bool) -> tup
             f"installed is {recipe.module.VERSION}. Train it anew with: dvc repro"
         )
     frames = recipe.extract(clip)
+    if made["policy"]["aligned"]:
+        return assemble.shape_aligned(frames, columns, spoken), list(frames.flags)
     policy = {name: made["policy"][name][modality] for name in ("pool", "max_frames")}
     shaped = assemble.shape(frames.x, frames.mask, columns, policy["pool"], policy["max_frames"])
     return shaped, list(frames.flags)

@@ -91,7 +91,7 @@ def test_help_is_light_and_teaches() -> None:
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
     shown = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "200"}).output
-    assert all(name in shown for name in (*STAGES, "demo", "predict", "cache", "results"))
+    assert all(name in shown for name in (*STAGES, "demo", "predict", "import", "export", "cache", "results"))
 
 
 def commands(text: str, program: str) -> set[str]:

@@ -1,16 +1,18 @@
 """A folder below data/raw -> a data set: its clips, texts, labels and splits, and what is refused.
 
 folder lists the files, description reads dataset.yaml, labels reads label.csv, match brings rows and videos
-together, split draws the splits, sidecars reads the transcripts beside the clips.
+together, split draws the splits, sidecars reads the transcripts beside the clips, imported the features that a
+data set brings in place of videos.
 """
 
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
-from pipeline.datasets import description, labels, sidecars, split
+from pipeline.datasets import description, imported, labels, sidecars, split
 from pipeline.datasets.description import Description
 from pipeline.datasets.folder import Contents, discover, printable, scan
+from pipeline.datasets.imported import Imported
 from pipeline.datasets.labels import Row
 from pipeline.datasets.match import Clip, Matcher
 from pipeline.datasets.refusal import Refusal
@@ -41,6 +43,7 @@ class Dataset:
     split: Kind
     splits: dict[str, str]  # by clip id; the labelled clips
     refused: list[Refusal]
+    imported: Imported | None  # the features it brings, in place of videos
 
     @property
     def name(self) -> str:
@@ -56,7 +59,11 @@ def read(folder: Path, shares: Shares) -> Dataset:
     """Read one data set's folder. Raises DatasetError where dataset.yaml or label.csv as a whole cannot be used."""
     told = description.load(folder)
     contents = scan(folder)
-    matcher, refused, sheet = Matcher(folder, contents.videos), list(contents.refused), folder / "label.csv"
+    features, refused, sheet = imported.read(folder), list(contents.refused), folder / "label.csv"
+    videos = [] if features else contents.videos
+    if len(videos) < len(contents.videos):
+        refused.append(_beside(folder, contents))
+    matcher = Matcher(folder, videos, features)
     if sheet.is_file():
         rows, faults = labels.read(sheet, told)
         clips = matcher.by_rows(rows)
@@ -68,7 +75,18 @@ def read(folder: Path, shares: Shares) -> Dataset:
     dropped = {refusal.id for refusal in without}
     clips = sorted((clip for clip in clips if clip.id not in dropped), key=lambda clip: clip.id)
     texts = {clip.id: _text(clip, folder, contents, refused) for clip in clips}
-    return Dataset(folder, told, clips, texts, kind, splits, refused)
+    return Dataset(folder, told, clips, texts, kind, splits, refused, features)
+
+
+def _beside(folder: Path, contents: Contents) -> Refusal:
+    first, message = (
+        contents.videos[0],
+        (
+            f"{folder} brings its features, so its {len(contents.videos)} videos are not read. "
+            "Move them into a data set of their own."
+        ),
+    )
+    return Refusal(printable(folder / first.path), "beside features", message)
 
 
 def _text(clip: Clip, folder: Path, contents: Contents, refused: list[Refusal]) -> Text:

@@ -34,9 +34,13 @@ class Description(Block):
 def load(folder: Path) -> Description:
     """The description of the data set in `folder`. Raises DatasetError naming the key, what it is and may be."""
     file = folder / "dataset.yaml"
-    found = _read(file) if file.is_file() else {}
-    language = found.get("language", "zh" if SIMS.match(folder.name) else "en")
-    sims = SIMS.match(folder.name) or language == "zh"
+    return describe(folder.name, _read(file) if file.is_file() else {}, f"{file}")
+
+
+def describe(name: str, found: dict[str, object], where: str) -> Description:
+    """What a data set of this name is, where `found` (said in `where`) does not say otherwise. Raises DatasetError."""
+    language = found.get("language", "zh" if SIMS.match(name) else "en")
+    sims = SIMS.match(name) or language == "zh"
     convention = found.get("convention", "sims" if sims else "mosi")
     conventional = {
         "language": language,
@@ -50,7 +54,7 @@ def load(folder: Path) -> Description:
         return Description.model_validate(conventional | found)
     except ValidationError as error:
         faults = "; ".join(_fault(found, fault["loc"][0], fault["msg"]) for fault in error.errors())
-        raise DatasetError(f"{file}: {faults}. Correct it there.") from None
+        raise DatasetError(f"{where}: {faults}. Correct it there.") from None
 
 
 def _read(file: Path) -> dict[str, object]:

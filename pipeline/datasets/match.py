@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from pipeline.datasets.folder import Video, printable
+from pipeline.datasets.imported import Imported
 from pipeline.datasets.labels import Row
 from pipeline.datasets.refusal import Refusal
 
@@ -38,9 +39,10 @@ class Clip:
 class Matcher:
     """Matches one data set's videos; what cannot be used is added to `refused`."""
 
-    def __init__(self, folder: Path, videos: list[Video]) -> None:
+    def __init__(self, folder: Path, videos: list[Video], imported: Imported | None = None) -> None:
         self.folder = folder
         self.videos = videos
+        self.imported = imported.ids if imported else None  # clips that need no video
         self.refused: list[Refusal] = []
         self._keys = _keys(videos)
         self._by_path = {_plain(video.path): video for video in videos}
@@ -95,11 +97,14 @@ class Matcher:
             elif videos:
                 key = (row.video_id, row.clip_id) if row.id else self._keys[videos[0].path]
                 yield Clip(str(key[0]), str(key[1]), videos[0], row)
-            elif text_only and row.id and row.text:
+            elif text_only and row.id and (row.text if self.imported is None else row.id in self.imported):
                 yield Clip(str(row.video_id), str(row.clip_id), None, row)
             else:
                 wanted = "a text, or a video as " * text_only + _expected(row)
-                self._refuse_row(row, "no clip", f"found no video for it, expected {wanted}. Add it, or remove the row")
+                fault = f"found no video for it, expected {wanted}. Add it, or remove the row"
+                if self.imported is not None:
+                    fault = f"{self.folder}/features has no clip {row.id}. Remove the row, or import the data set again"
+                self._refuse_row(row, "no clip", fault)
 
     def _usable(self, clips: Iterable[Clip]) -> Iterator[Clip]:
         """Clips whose video may be opened and whose key is new."""

@@ -9,23 +9,23 @@ import numpy as np
 from pipeline import paths
 from pipeline.report import plots
 from pipeline.report.examples import shortened
-from pipeline.report.facts import Dataset, Row, Share
+from pipeline.report.facts import Dataset, Extraction, Row, Share
 from pipeline.report.tables import Table
 from pipeline.tables import SPLITS
 
 
 def facts(data: Dataset) -> Iterator[tuple[str, str]]:
     clips = data.clips.values()
-    seconds = sum(clip["seconds"] or 0.0 for clip in clips)
+    lengths = [clip["seconds"] for clip in clips if clip["seconds"] is not None]
     sounding, pictured = (sum(clip[name] for clip in clips) for name in ("has_audio", "has_vision"))
     yield "Clips", f"{len(clips):,} ({sounding:,} with sound, {pictured:,} with picture)"
-    yield "Length", f"{seconds:,.1f} s"
+    yield "Length", f"{sum(lengths):,.1f} s" if lengths else "unknown: no videos"
     low, high = data.label_range
     yield "Language", data.settings["language"]
     yield "Labels", f"in [{low:g}, {high:g}], metrics of {data.settings['convention']}, split {data.settings['split']}"
     yield "Labelled clips", _by_split(data) or "none"
     extracted = data.extractions
-    yield "Frames with a face", percent(extracted["vision"].present) if "vision" in extracted else "no features"
+    yield "Frames with a face", _faces(extracted.get("vision"))
     yield "Voiced frames of sound", percent(extracted["audio"].voiced) if "audio" in extracted else "no features"
     sources = Counter(row["source"] for row in data.transcripts.values())
     yield "Transcripts", ", ".join(f"{name} {count:,}" for name, count in sorted(sources.items())) or "none"
@@ -42,6 +42,12 @@ def facts(data: Dataset) -> Iterator[tuple[str, str]]:
 def _by_split(data: Dataset) -> str:
     counts = Counter(row["split"] for row in data.labels.values() if row["label"] is not None)
     return ", ".join(f"{split} {counts[split]:,}" for split in SPLITS if counts[split])
+
+
+def _faces(vision: Extraction | None) -> str:
+    if vision is None:
+        return "no features"
+    return "unknown: imported features" if vision.imported else percent(vision.present)
 
 
 def percent(share: Share | None) -> str:

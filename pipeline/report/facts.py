@@ -40,6 +40,7 @@ class Share:
 class Extraction:
     """One modality's feature file, in figures."""
 
+    imported: bool  # extracted by somebody else; what its columns mean is not known
     present: Share  # frames that have something to say (a face), of all
     voiced: Share | None  # of the present frames; None: no column tells
     failed: list[Row]  # id, reason
@@ -150,6 +151,7 @@ def _extractions(dataset: str) -> dict[str, Extraction]:
 def _extraction(path: Path) -> Extraction:
     rows = tables.read(path, EXTRACTED).to_pylist()
     return Extraction(
+        imported=tables.metadata(path).get("extractor") == tables.IMPORTED,
         present=Share(sum(sum(row["mask"]) for row in rows), sum(row["n_frames"] for row in rows)),
         voiced=_voiced(path),
         failed=[{"id": row["id"], "reason": row["reason"]} for row in rows if row["status"] == "failed"],
