@@ -13,11 +13,13 @@ $(BIN)/.installed: pyproject.toml constraints.txt
 
 demo: install ## make the demo data set, run the pipeline on it, print the results table
 	test -d data/raw/demo || rawmsa demo
+	rawmsa doctor
 	dvc repro
 	rawmsa results
 
 repro: install ## run whatever is due for the data sets in data/raw
 	mkdir -p data/raw
+	rawmsa doctor
 	dvc repro
 	rawmsa results
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from inspect import signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from pipeline.errors import ParamsError
 
@@ -12,20 +12,27 @@ if TYPE_CHECKING:
     from model.network import BaseNetwork, Dims
 
 
+def find(name: str) -> type["BaseNetwork"]:
+    """The class Network of model/<name>.py. Raises ParamsError where there is none."""
+    if (Path(__file__).parent / f"{name}.py").is_file():
+        found = getattr(import_module(f"model.{name}"), "Network", None)
+        if found is not None:
+            return cast("type[BaseNetwork]", found)
+    raise ParamsError(
+        f"params.yaml: train.networks names '{name}', but there is no model/{name}.py with a Network. "
+        "Correct the name, or write that file."
+    )
+
+
 def build(name: str, dims: "Dims", architecture: Mapping[str, Any]) -> "BaseNetwork":
     """The network of model/<name>.py; its constructor's signature is the schema of `architecture`.
 
     Raises ParamsError where there is no such network or the keys differ.
     """
-    if not (Path(__file__).parent / f"{name}.py").is_file() or not hasattr(
-        module := import_module(f"model.{name}"), "Network"
-    ):
-        raise ParamsError(
-            f"params.yaml: train.networks names '{name}', but there is no model/{name}.py with a Network."
-        )
-    expected = signature(module.Network).parameters.keys() - {"dims"}
+    found = find(name)
+    expected = signature(found).parameters.keys() - {"dims"}
     if architecture.keys() != expected:
         raise ParamsError(
             f"params.yaml: networks.{name}.*.architecture has {sorted(architecture)}, expected {sorted(expected)}."
         )
-    return module.Network(dims, **architecture)
+    return found(dims, **architecture)

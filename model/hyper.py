@@ -1,12 +1,27 @@
 """A network's hyper-parameters on one data set: a block of `networks.<name>` in params.yaml."""
 
-from typing import Any
+from inspect import signature
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    create_model,
+)
+
+if TYPE_CHECKING:
+    from model.network import BaseNetwork
+
+Share = Annotated[float, Field(ge=0, lt=1)]  # a dropout
 
 
 class _Block(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Group(_Block):
@@ -31,3 +46,23 @@ class Hyper(_Block):
     architecture: dict[str, Any]
     groups: dict[str, Group]
     fit: Fit
+
+
+def named(*names: str) -> AfterValidator:
+    """For Annotated[Mapping[str, ...], named(...)]: a value for each of these names and for no other."""
+
+    def check(found: dict[str, Any]) -> dict[str, Any]:
+        if found.keys() != set(names):
+            raise ValueError(f"expected the keys {', '.join(names)}")
+        return found
+
+    return AfterValidator(check)
+
+
+def schema(network: type["BaseNetwork"]) -> type[Hyper]:
+    """Hyper as one network wants it: the signature of its constructor types the architecture, GROUPS names the groups."""
+    taken = signature(network, eval_str=True).parameters.values()
+    fields: dict[str, Any] = {one.name: (one.annotation, ...) for one in taken if one.name != "dims"}
+    architecture: Any = create_model("Architecture", __base__=_Block, **fields)
+    groups: Any = Annotated[dict[str, Group], named(*network.GROUPS)]
+    return create_model("Hyper", __base__=Hyper, architecture=(architecture, ...), groups=(groups, ...))

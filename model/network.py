@@ -50,7 +50,12 @@ class Dims:
 
 
 class BaseNetwork(nn.Module):
-    """The seam between a network and the one loop. Constructor: `Network(dims: Dims, **architecture)`."""
+    """The seam between a network and the one loop. Constructor: `Network(dims: Dims, **architecture)`.
+
+    The types in the constructor's signature check the block's `architecture`, GROUPS the names in its `groups`.
+    """
+
+    GROUPS: tuple[str, ...] = ("all",)  # every name that parameter_groups may yield, on whatever data set
 
     def forward(self, batch: Batch) -> Output:
         """At least the branch `fusion`. Branches named text, audio, vision are sentiments too and are

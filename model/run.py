@@ -18,7 +18,6 @@ from model.hyper import Hyper
 from model.network import BRANCHES
 from pipeline import tables
 
-VERSION = 1  # of all that decides a run's bytes; raise it when a change of code changes them
 SECONDS_A_LINE = 15  # of progress
 CURVES = ("epoch", "train_loss", "valid_loss", "valid_mae", "valid_corr", *(f"loss_{branch}" for branch in BRANCHES))
 CARRIED = (  # from the table's metadata to run.json
@@ -77,7 +76,11 @@ def untrainable(table: pa.Table) -> str | None:
     splits = table["split"].to_pylist()
     missing = [split for split in ("train", "valid") if split not in splits]
     if missing:
-        return f"its {' and '.join(missing)} split has no clips; add videos, or a mode column to label.csv"
+        modes = " and ".join(f"'{split}'" for split in missing)
+        return (
+            f"its {' and '.join(missing)} split has no clips; give rows of label.csv the mode {modes} "
+            "(or remove the mode column to split by video; that needs three videos)"
+        )
     return None
 
 

@@ -1,14 +1,17 @@
 """Self-MM: one multimodal and three unimodal tasks over shared features (Yu et al., AAAI 2021)."""
 
 from collections.abc import Mapping
+from typing import Annotated
 
 import pyarrow as pa
 import torch
+from pydantic import NonNegativeFloat, PositiveInt
 from torch import nn
 
 from model.batch import Batch
 from model.encoders import SequenceEncoder, TextEncoder
-from model.network import BaseNetwork, Branch, Dims, Output
+from model.hyper import Share, named
+from model.network import BRANCHES, BaseNetwork, Branch, Dims, Output
 from model.ulgm import Ulgm
 
 
@@ -30,13 +33,15 @@ class Network(BaseNetwork):
     """frames: size of the LSTM's state, for audio and vision; projected, dropout: of each head's F*;
     min_alpha: see ulgm.shifted."""
 
+    GROUPS = ("text", "audio", "vision", "heads")
+
     def __init__(
         self,
         dims: Dims,
-        frames: Mapping[str, int],
-        projected: Mapping[str, int],
-        dropout: Mapping[str, float],
-        min_alpha: float,
+        frames: Annotated[Mapping[str, PositiveInt], named("audio", "vision")],
+        projected: Annotated[Mapping[str, PositiveInt], named(*BRANCHES)],
+        dropout: Annotated[Mapping[str, Share], named(*BRANCHES)],
+        min_alpha: NonNegativeFloat,
     ) -> None:
         super().__init__()
         encoders: dict[str, TextEncoder | SequenceEncoder] = {}

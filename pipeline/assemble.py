@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from pydantic import PositiveInt
 
 from pipeline import align, paths, tables
 from pipeline.errors import TableError
@@ -29,8 +30,8 @@ CONSTANT = 1e-6  # standard deviation below which a column says nothing
 class Counts(Block):
     """A number for each modality with frames."""
 
-    audio: int
-    vision: int
+    audio: PositiveInt
+    vision: PositiveInt
 
 
 class Params(Block):
@@ -154,6 +155,8 @@ def _unscaled(columns: Sequence[Column]) -> np.ndarray:
 def _expand(values: np.ndarray, kind: str) -> list[np.ndarray]:
     if kind == "angle":
         return [np.sin(values), np.cos(values)]
+    if kind == "voiced":
+        return [np.where(values != 0, values, np.nan)]
     if kind == "frequency":
         return [np.log(np.where(values > 0, values, np.nan))]
     return [values]

@@ -36,9 +36,9 @@ class Store:
         return self.root / key[:2] / key
 
     def find(self, key: str) -> Path | None:
-        """The entry, complete, or None."""
+        """The entry, complete, or None. An empty file is what a power cut leaves, no entry."""
         path = self.path(key)
-        return path if path.exists() else None
+        return path if path.is_dir() or (path.is_file() and path.stat().st_size) else None
 
     @contextmanager
     def put(self, key: str) -> Iterator[Path]:
@@ -84,6 +84,11 @@ def usage() -> list[Usage]:
         rest = sizes.keys() - used
         lines.append(Usage(root.name, None, len(rest), sum(sizes[k] for k in rest)))
     return lines
+
+
+def size() -> int:
+    """Bytes of the whole cache."""
+    return _size(paths.cache()) if paths.cache().is_dir() else 0
 
 
 def prune() -> int:

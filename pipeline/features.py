@@ -19,6 +19,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import pyarrow as pa
@@ -26,7 +27,7 @@ import pyarrow.compute as pc
 from pydantic import ConfigDict
 
 from pipeline import cache, paths, tables, workers
-from pipeline.errors import ParamsError
+from pipeline.errors import ParamsError, TableError
 from pipeline.params import Block, Limits, check, load
 from pipeline.params import threads as load_threads
 from pipeline.params import workers as load_workers
@@ -81,6 +82,12 @@ class Recipe:
     def extract(self, clip: Clip) -> Frames:
         """The frames of a clip; a frame with a value that is not finite is masked and the clip flagged."""
         frames: Frames = self.module.extract(clip, self.params)
+        columns = len(self.module.columns(self.params))
+        if frames.x.shape[1] != columns:
+            raise ParamsError(
+                f"{self.modality}.{self.extractor} made {frames.x.shape[1]} features and declares {columns}; "
+                "its params in params.yaml ask for what it cannot make."
+            )
         return frames.cleaned()
 
 
@@ -107,8 +114,8 @@ def run(modality: str) -> None:
         if row[f"has_{modality}"] and row["path"] is not None
     }
     store = cache.Store(modality)
-    failures = _compute(store, chosen, clips, keys)
     store.remember({"extractor": chosen.extractor, **identity["params"]}, list(keys.values()))
+    failures = _compute(store, chosen, clips, keys)
     _write(store, chosen, clips, keys, failures)
 
 
@@ -140,6 +147,10 @@ def _compute(
         + (f", {imported} imported" if imported else "")
         + (f", {absent} without {chosen.modality}" if absent else "")
     )
+    if failures:
+        print(
+            f"{chosen.modality}: try the failed clips again with: dvc repro --force --single-item {chosen.modality} && dvc repro"
+        )
     return failures
 
 
@@ -194,8 +205,13 @@ def _record(
 
 
 def _load(path: Path) -> Frames:
-    with np.load(path) as entry:
-        return Frames(entry["times"], entry["x"], entry["mask"], tuple(entry["flags"].tolist()))
+    """An entry of the cache. Raises TableError where it is damaged, and removes it, so that it is made anew."""
+    try:
+        with np.load(path) as entry:
+            return Frames(entry["times"], entry["x"], entry["mask"], tuple(entry["flags"].tolist()))
+    except (OSError, EOFError, ValueError, KeyError, BadZipFile):
+        path.unlink(missing_ok=True)
+        raise TableError(f"The cache's entry {path} was damaged and is removed. Run the same command again.") from None
 
 
 def table(records: Sequence[dict[str, Any]], width: int) -> pa.Table:

@@ -17,6 +17,8 @@ from pipeline.errors import DatasetError, MediaError
 
 HUMAN = ("label_T", "label_A", "label_V")  # unimodal labels
 TEXT_ALONE = {"has_audio": False, "has_vision": False, "flags": []}  # a clip without a file
+ALWAYS_TOLD = ("data set", "column")  # reasons that concern a whole data set
+TOLD = 3  # of the other refusals
 Record = dict[str, Any]  # a row of one of the tables
 Found = Mapping[Segment, Facts | MediaError]
 
@@ -38,7 +40,7 @@ def run(options: Params) -> None:
         reasons = "".join(f"\n  {record['message']}" for record in refused[:5])
         raise DatasetError(f"{paths.RAW} holds no clip that can be used.{reasons}\nPut videos there, or: rawmsa demo")
     _write(usable, clips, refused)
-    print(_summary(clips, counts, refused))
+    print(_summary(clips, counts, refused), *_told(refused), sep="\n  ")
 
 
 def _sets(shares: Shares) -> tuple[list[Dataset], list[Record]]:
@@ -146,3 +148,12 @@ def _summary(clips: dict[str, list[Record]], counts: Counts, refused: list[Recor
     reasons = ", ".join(f"{reason} {n}" for reason, n in Counter(one["reason"] for one in refused).most_common())
     what = f"{counts.computed} computed, {counts.cached} from cache, {counts.failed} failed"
     return f"ingest: {sizes}; {what}; {len(refused)} refused" + (f" ({reasons})" if reasons else "")
+
+
+def _told(refused: list[Record]) -> Iterator[str]:
+    """The messages to print: of whole data sets all, of the rest the first few."""
+    yield from (one["message"] for one in refused if one["reason"] in ALWAYS_TOLD)
+    rest = [one["message"] for one in refused if one["reason"] not in ALWAYS_TOLD]
+    yield from rest[:TOLD]
+    if more := len(rest[TOLD:]):
+        yield f"… and {more} more: {paths.REFUSED}, {paths.REPORT / 'index.html'}"

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import PositiveFloat, PositiveInt
 
 from pipeline import assets
 from pipeline.errors import MediaError
-from pipeline.params import Block
+from pipeline.params import Block, Share
 
 SAMPLE_RATE = 16_000
 PROBE_VERSION = 1  # raise it when probe's answer for the same file changes
@@ -25,10 +26,10 @@ SILENCE = 1e-4  # peak amplitude
 class Limits(Block):
     """What a file may be, and how much of it may be broken."""
 
-    max_seconds: float
-    max_pixels: int
-    max_corrupt_share: float
-    min_decoded_share: float
+    max_seconds: PositiveFloat
+    max_pixels: PositiveInt
+    max_corrupt_share: Share
+    min_decoded_share: Share
 
 
 @dataclass(frozen=True)
@@ -228,7 +229,9 @@ def _within(path: Path, container: Any, picture: Any, limits: Limits) -> None:
 def _decode(container: Any, picture: Any, track: Any, segment: _Segment) -> _Seen:
     """Decode every frame of both streams once; errors are counted, not raised."""
     seen = _Seen()
-    for packet in container.demux([s for s in (picture, track) if s is not None]):
+    past: set[str] = set()  # kinds of stream that have gone beyond the segment's end
+    streams = [s for s in (picture, track) if s is not None]
+    for packet in container.demux(streams):
         try:
             decoded = packet.decode()
         except Exception:  # a damaged packet; the decoder goes on with the next
@@ -236,9 +239,13 @@ def _decode(container: Any, picture: Any, track: Any, segment: _Segment) -> _See
             continue
         for frame in decoded:
             time = segment.time(frame)
+            if time is not None and segment.after(time):
+                past.add(packet.stream.type)
             if time is not None and (time < -0.001 or segment.after(time)):
                 continue
             _count(seen, packet.stream.type, frame, time)
+        if len(past) == len(streams):
+            break
     return seen
 
 

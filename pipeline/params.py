@@ -1,15 +1,16 @@
 """params.yaml, block by block, checked by pydantic. No model has a default: DVC cannot see one in code."""
 
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, PositiveInt, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, TypeAdapter, ValidationError
 
 from pipeline import paths
 from pipeline.errors import ParamsError
 
 T = TypeVar("T")
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Block(BaseModel):
@@ -21,9 +22,9 @@ class Block(BaseModel):
 class Limits(Block):
     """What one clip may cost before it is given up, and how many may fail before the stage stops."""
 
-    seconds: float  # wall clock a clip and stage
-    memory_gib: float  # address space a worker
-    max_failed_share: float  # of the clips computed; above it the stage stops with the first reason
+    seconds: PositiveFloat  # wall clock a clip and stage
+    memory_gib: PositiveFloat  # address space a worker
+    max_failed_share: Share  # of the clips computed; above it the stage stops with the first reason
 
 
 def load(name: str, model: type[T], file: Path = paths.PARAMS) -> T:
@@ -44,7 +45,7 @@ def check(name: str, found: Any, model: type[T], file: Path = paths.PARAMS) -> T
         return TypeAdapter(model).validate_python(found)
     except ValidationError as error:
         wrong = "\n".join(
-            f"  {'.'.join([name, *map(str, fault['loc'])])}: found {fault['input']!r}, {fault['msg'].lower()}"
+            f"  {'.'.join([name, *map(str, fault['loc'])])}: found {fault['input']!r}, {fault['msg'][0].lower() + fault['msg'][1:]}"
             for fault in error.errors()
         )
         raise ParamsError(

@@ -148,8 +148,8 @@ PREDICTIONS = pa.schema(
 class Column:
     """One feature a frame. `kind` tells assemble how it may be scaled:
 
-    value: standardised; flag: left as it is; frequency: Hz, its logarithm standardised, 0 meaning
-    "none" (unvoiced); angle: radians, replaced by its sine and cosine.
+    value: standardised; voiced: likewise, 0 meaning "none" (unvoiced); frequency: Hz, its logarithm
+    standardised, 0 meaning "none"; flag: left as it is; angle: radians, replaced by its sine and cosine.
     """
 
     name: str
@@ -349,7 +349,9 @@ def read_json(path: Path) -> Any:
 
 
 def datasets_of(folder: Path, suffix: str = ".parquet") -> list[str]:
-    """The data sets that have a file in this folder, by name."""
+    """The data sets that have a file in this folder, by name. Raises TableError where there is no such folder."""
+    if not folder.is_dir():
+        raise TableError(f"{folder} is not there. Make it with: dvc repro")
     return sorted(file.stem for file in folder.glob(f"*{suffix}"))
 
 

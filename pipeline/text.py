@@ -68,6 +68,7 @@ def _write(dataset: str, options: Params) -> list[int]:
     transcripts = tables.read(paths.transcripts(dataset), columns=["id", "text", "spoken"]).to_pylist()
     language = tables.metadata(paths.transcripts(dataset))["language"]
     encoder = options.encoder_of(dataset, language)
+    _check_encoder(dataset, language, encoder)
     if brought := paths.imported("text", dataset).is_file():
         rows = _take(dataset, transcripts, encoder, options.max_tokens)
     else:
@@ -83,6 +84,17 @@ def _write(dataset: str, options: Params) -> list[int]:
     }
     tables.write(paths.features("text", dataset), tables.rows(tables.TOKENS, rows), metadata)
     return [len(row["input_ids"]) for row in rows]
+
+
+def _check_encoder(dataset: str, language: str, encoder: str) -> None:
+    """Raises AssetError, saying which data set asks for it, where the encoder's tokenizer cannot be had."""
+    try:
+        _tokenizer(encoder)
+    except AssetError as error:
+        raise AssetError(
+            f"Data set {dataset} is in language '{language}', whose encoder text.encoder.{language} names. {error}\n"
+            f"Set text.encoder.{language} in params.yaml, or move {paths.RAW / dataset} out of {paths.RAW}."
+        ) from None
 
 
 def _take(dataset: str, transcripts: list[dict[str, Any]], encoder: str, max_tokens: int) -> list[dict[str, Any]]:

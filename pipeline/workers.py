@@ -118,8 +118,10 @@ def lock(stage: str) -> Iterator[None]:
     try:
         with FileLock(paths.LOCK, timeout=0):
             holder.write_text(json.dumps({"stage": stage, "pid": os.getpid(), "since": time.strftime("%F %T")}))
-            yield
-            holder.unlink(missing_ok=True)
+            try:
+                yield
+            finally:
+                holder.unlink(missing_ok=True)
     except Timeout:
         known = json.loads(holder.read_text()) if holder.is_file() else {}
         who = f"{known.get('stage', 'a stage')} (process {known.get('pid', 'unknown')}, since {known.get('since', 'unknown')})"

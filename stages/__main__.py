@@ -31,7 +31,7 @@ app = typer.Typer(
 
 @app.command(rich_help_panel="Commands")
 def demo(
-    clips: Annotated[int, typer.Option(help="How many clips of 2-4 s to make.", min=12)] = 60,
+    clips: Annotated[int, typer.Option(help="How many clips of 2-4 s to make.", min=6)] = 60,
     seed: Annotated[int, typer.Option(help="Same seed, same files.")] = 1111,
 ) -> None:
     """Make the synthetic demo data set in data/raw/demo: talking faces of known sentiment, with no network."""
@@ -94,11 +94,21 @@ def results() -> None:
     """Print the results table of the last run and where the report lies."""
     from pipeline import paths
 
+    params.read()  # says so outside a project
     table = paths.REPORT / "tables.md"
     if not table.is_file():
         raise RawmsaError("There are no results yet. Make them with: dvc repro")
     typer.echo(table.read_text())
     typer.echo(f"The report: {(paths.REPORT / 'index.html').resolve()}")
+
+
+@app.command(rich_help_panel="Commands")
+def doctor() -> None:
+    """Look for what DVC cannot hash in data/raw (broken links, pipes, odd names) before it stops dvc repro."""
+    from stages import doctor as door
+
+    params.read()  # says so outside a project
+    door.main()
 
 
 @app.command(rich_help_panel="Commands")

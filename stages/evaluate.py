@@ -46,11 +46,15 @@ def kept_run(name: str) -> Path:
     """
     dataset, _, network = name.partition("/")
     runs = {folder: tables.read_json(folder / "run.json") for folder in _runs(dataset)}
-    kept = [f for f, run in runs.items() if run["weights"] and network in (run["network"], f.name)]
+    named = [folder for folder, run in runs.items() if network in (run["network"], folder.name)]
+    kept = [folder for folder in named if runs[folder]["weights"]]
     if not kept:
+        there = ", ".join(f"{folder.name}{'' if run['weights'] else ' (no weights)'}" for folder, run in runs.items())
+        keep = "all" if network in (folder.name for folder in named) else "best"
         raise TableError(
-            f"{paths.RUNS} holds no run {name} with its weights; {dataset} has {', '.join(f.name for f in runs) or 'none'}. "
-            "Name another (evaluate.unlabelled_run in params.yaml), or set train.keep to best, then: dvc repro"
+            f"{paths.RUNS} holds no run {name} with its weights; {dataset} has {there or 'none'}. "
+            "Name another (--run of rawmsa predict, evaluate.unlabelled_run in params.yaml)"
+            + (f", or set train.keep to {keep}, then: dvc repro" if named else ", or train it with: dvc repro")
         )
     return min(kept, key=lambda folder: runs[folder]["valid"]["mae"])
 
@@ -113,14 +117,9 @@ def _write_plots(predictions: Sequence[Mapping[str, Any]]) -> None:
     """What `dvc plots` draws: the curves of every run, and the test predictions of each network's best seed."""
     runs = {file.parent: tables.read_json(file) for file in sorted(paths.RUNS.glob("*/*/run.json"))}
     curves = [
-        {
-            "dataset": run["dataset"],
-            "network": run["network"],
-            "seed": run["seed"],
-            **{key: row[key] for key in CURVES if key in row},
-        }
+        {**{key: run[key] for key in CURVES[:3]}, **{key: row[key] for key in CURVES[3:]}}
         for folder, run in runs.items()
-        for row in csv.DictReader((folder / "curves.csv").open())
+        for row in _curves(folder)
     ]
     best: dict[tuple[str, str], dict[str, Any]] = {}
     for run in runs.values():
@@ -133,3 +132,8 @@ def _write_plots(predictions: Sequence[Mapping[str, Any]]) -> None:
     ]
     tables.write_csv(paths.PLOTS / "curves.csv", CURVES, curves)
     tables.write_csv(paths.PLOTS / "predictions.csv", PREDICTED, tested)
+
+
+def _curves(folder: Path) -> list[dict[str, str]]:
+    with (folder / "curves.csv").open(newline="") as file:
+        return list(csv.DictReader(file))

@@ -13,13 +13,14 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline import align, assemble, features, ingest, media, params, tables, text, transcribe, workers
-from pipeline.errors import MediaError, TableError
+from pipeline.errors import MediaError, RawmsaError, TableError
 from pipeline.features import Clip
 from pipeline.tables import Column
 
 
 def predict(clips: Sequence[Path | str], run: str | None = None) -> list[dict[str, Any]]:
-    """One record a clip, in order: clip, prediction, text, audio, vision, transcript, flags, run, error.
+    """One record a clip, in order: clip, prediction, text, audio, vision, transcript, flags, error, run,
+    synthetic (whether the run was trained on made clips).
 
     run: <dataset>/<network> (its best kept seed) or <dataset>/<network>-<seed>; None: evaluate.unlabelled_run
     of params.yaml. A modality the clip lacks has None for its output; a clip that cannot be used has
@@ -39,64 +40,73 @@ def predict(clips: Sequence[Path | str], run: str | None = None) -> list[dict[st
         outputs = network.predict(folder, table).to_pylist()
         for record, output in zip(usable, outputs, strict=True):
             record |= {"prediction": output["fusion"], **{m: output[m] for m in tables.MODALITIES}}
-    return [{**_public(record), "run": "/".join(folder.parts[-2:])} for record in records]
+    trained = {"run": "/".join(folder.parts[-2:]), "synthetic": made["synthetic"]}
+    return [{**_public(record), **trained} for record in records]
 
 
 def show(records: Sequence[dict[str, Any]], as_json: bool) -> None:
-    """Print the records: a table, or JSON."""
+    """Print the records: a table, or JSON. Exits with code 1 where no clip could be used."""
     if as_json:
         print(json.dumps(records, indent=2, ensure_ascii=False))
-        return
+    else:
+        _print_table(records)
+    if all(record["error"] for record in records):
+        raise SystemExit(1)
+
+
+def _print_table(records: Sequence[dict[str, Any]]) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table("clip", "sentiment", *tables.MODALITIES, "transcript", "notes", title=f"Run {records[0]['run']}")
+    title = f"Run {records[0]['run']}" + (" (synthetic demo)" if records[0]["synthetic"] else "")
+    table = Table("clip", "sentiment", *tables.MODALITIES, "transcript", "notes", title=Text(title))
     for record in records:
         numbers = [_number(record[name]) for name in ("prediction", *tables.MODALITIES)]
         notes = record["error"] or ", ".join(record["flags"])
-        table.add_row(Path(record["clip"]).name, *numbers, record["transcript"], notes)
+        cells = (Path(record["clip"]).name, *numbers, record["transcript"], notes)
+        table.add_row(*map(Text, cells))  # Text, since a str is markup
     Console().print(table)
 
 
 def _prepare(path: Path, made: dict[str, Any], threads: int) -> dict[str, Any]:
-    """Everything of a clip that the network takes, or why there is nothing."""
-    empty: dict[str, Any] = {
-        "clip": str(path),
-        "prediction": None,
-        **dict.fromkeys(tables.MODALITIES),
-        "transcript": "",
-        "flags": [],
-    }
+    """Everything of a clip that the network takes, or why there is nothing; no clip costs another its record."""
+    empty: dict[str, Any] = {"clip": str(path), "prediction": None, **dict.fromkeys(tables.MODALITIES)}
+    empty |= {"transcript": "", "flags": []}
     try:
-        facts = media.probe(path, None, None, params.load("ingest", ingest.Params))
-        row = {
-            "id": path.name,
-            "path": str(path),
-            "start": None,
-            "end": None,
-            "seconds": facts.seconds,
-            "has_audio": facts.has_audio,
-        }
-        written = {"language": made["language"], "source": None, "text": None, "cues": []}
-        heard = transcribe.transcribe(row, written, params.load("transcribe", transcribe.Params), threads)
-        flags = [*facts.flags, *heard["flags"]]
-        tokens = text.tokenise(heard["text"], made["encoder"], made["extraction"]["text"]["max_tokens"])
-        spoken = assemble.Spoken(align.spans(heard["words"], facts.seconds), tokens["word"])
-        sequences = {}
-        for modality in assemble.FRAMES:
-            there = facts.has_audio if modality == "audio" else facts.has_vision
-            sequences[modality], seen = _frames(modality, Clip(path, None, None, facts.seconds), spoken, made, there)
-            flags += seen
+        return {**empty, **_read(path, made, threads), "error": None}
     except MediaError as error:
         return {**empty, "error": f"{error.reason}: {error.message}"}
+    except RawmsaError:  # the run's or the installation's fault, not the clip's
+        raise
+    except Exception as error:  # whatever a library makes of a clip
+        return {**empty, "error": f"{type(error).__name__}: {error}"}
+
+
+def _read(path: Path, made: dict[str, Any], threads: int) -> dict[str, Any]:
+    """Transcript, flags, tokens and shaped frames of a clip. Raises MediaError."""
+    facts = media.probe(path, None, None, params.load("ingest", ingest.Params))
+    heard = _listen(path, facts, made["language"], threads)
+    tokens = text.tokenise(heard["text"], made["encoder"], made["extraction"]["text"]["max_tokens"])
+    spoken = assemble.Spoken(align.spans(heard["words"], facts.seconds), tokens["word"])
+    there = {"audio": facts.has_audio, "vision": facts.has_vision}
+    clip = Clip(path, None, None, facts.seconds)
+    seen = {modality: _frames(modality, clip, spoken, made, there[modality]) for modality in assemble.FRAMES}
+    flags = [*facts.flags, *heard["flags"], *(flag for _, flags in seen.values() for flag in flags)]
     return {
-        **empty,
         "transcript": heard["text"],
         "flags": list(dict.fromkeys(flags)),
-        "error": None,
         "tokens": tokens,
-        **{f"x_{m}": x for m, x in sequences.items()},
+        **{f"x_{modality}": x for modality, (x, _) in seen.items()},
     }
+
+
+def _listen(path: Path, facts: media.Media, language: str, threads: int) -> dict[str, Any]:
+    """tables.TRANSCRIPTS of a clip that nobody has written down."""
+    where = {"id": path.name, "path": str(path), "start": None, "end": None}
+    row = {**where, "seconds": facts.seconds, "has_audio": facts.has_audio}
+    written: dict[str, Any] = {"language": language, "source": None, "text": None, "cues": []}
+    return transcribe.transcribe(row, written, params.load("transcribe", transcribe.Params), threads)
 
 
 def _frames(

@@ -1,5 +1,7 @@
 """train: data/tables -> data/runs/<dataset>/<network>-<seed> (one run a data set, network and seed)."""
 
+import hashlib
+import io
 import os
 import shutil
 from collections.abc import Sequence
@@ -7,32 +9,47 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import field_validator
+import pyarrow as pa
+from pydantic import AfterValidator, Field, field_validator
 
+import model
 from model import checkpoint, run
 from model.fit import device, precision
-from model.hyper import Hyper
+from model.hyper import Hyper, schema
 from pipeline import assets, cache, params, paths, tables, workers
-from pipeline.errors import ParamsError, StageError
+from pipeline.errors import ParamsError, RawmsaError, StageError
 
 RUNS = "runs"  # kinds of the cache: all of a run but its weights,
 WEIGHTS = "weights"  # and the weights, which `keep` may let go
+CODE = Path(model.__file__).parent  # its sources are in every run's key, so that no version needs raising
+UNSEEN = ("label_T", "label_A", "label_V", "transcript")  # columns of the table that no network reads
+ROWS_HASHED = 256  # at a time
+KNOWN = {kind.__name__ for kind in RawmsaError.__subclasses__()}  # failures whose message says all
+
+
+def _different(found: list[Any]) -> list[Any]:
+    if len(set(found)) < len(found):
+        raise ValueError("expected each once")
+    return found
+
+
+Seed = Annotated[int, Field(ge=0, lt=2**31)]  # predictions.parquet holds 32 bits
 
 
 class Params(params.Block):
     """params.yaml: train."""
 
-    networks: list[str]
-    seeds: dict[str, list[int]]  # by data set; `default` for the rest
+    networks: Annotated[list[str], Field(min_length=1), AfterValidator(_different)]
+    seeds: dict[str, Annotated[list[Seed], Field(min_length=1), AfterValidator(_different)]]  # by data set, or default
     keep: Literal["best", "all", "none"]
 
     @field_validator("seeds")
     @classmethod
     def _for_every_data_set(cls, seeds: dict[str, list[int]]) -> dict[str, list[int]]:
-        if not seeds.get("default") or not all(seeds.values()):
-            raise ValueError("expected a list of seeds under `default`, and none that is empty")
+        if "default" not in seeds:
+            raise ValueError("expected a list of seeds under `default`")
         return seeds
 
 
@@ -71,33 +88,67 @@ def _tasks(dataset: str, options: Params) -> list[Task]:
     if why := run.untrainable(table):
         print(f"train: {dataset} is not trained on: {why}")
         return []
-    metadata = tables.metadata(table)
+    metadata, seen = tables.metadata(table), _seen(table)
     seeds = options.seeds.get(dataset, options.seeds["default"])
-    return [_task(file, metadata, network, seed) for network in options.networks for seed in seeds]
+    return [_task(file, metadata, seen, network, seed) for network in options.networks for seed in seeds]
 
 
-def _task(file: Path, metadata: dict[str, Any], network: str, seed: int) -> Task:
+def _task(file: Path, metadata: dict[str, Any], seen: str, network: str, seed: int) -> Task:
     block, hyper = _hyper(network, metadata["dataset"], metadata["convention"])
     job = run.Job(file, network, seed, block, hyper, assets.encoder(metadata["encoder"]), params.threads())
     key = cache.key(
-        table=assets.sha256(file),
+        table=seen,
+        code=_code(),
         network=network,
         seed=seed,
         block=block,
         hyper=hyper.model_dump(),
         threads=job.threads,
         precision=precision(),
-        versions=[run.VERSION, version("torch"), version("transformers")],
+        versions=[version("torch"), version("transformers")],
     )
     return Task(job, paths.run(metadata["dataset"], network, seed), key)
 
 
+class _Sha256(io.RawIOBase):
+    """A file that keeps the hash of what is written to it."""
+
+    def __init__(self) -> None:
+        self.sha256 = hashlib.sha256()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self.sha256.update(data)
+        return len(data)
+
+
+def _seen(table: pa.Table) -> str:
+    """sha256 of what training can see of a table and its metadata: a test label corrected retrains nothing."""
+    rows = zip(table["split"].to_pylist(), table["label"].to_pylist(), strict=True)
+    labels = pa.array([None if split == "test" else label for split, label in rows], pa.float32())
+    column = table.column_names.index("label")
+    seen = table.set_column(column, table.schema.field(column), labels).drop_columns(list(UNSEEN))
+    file = _Sha256()
+    with pa.ipc.new_stream(pa.PythonFile(file, "w"), seen.schema) as writer:
+        writer.write_table(seen, max_chunksize=ROWS_HASHED)
+    return file.sha256.hexdigest()
+
+
+def _code() -> str:
+    """sha256 of the sources of model/."""
+    return cache.key(**{file.name: assets.sha256(file) for file in CODE.glob("*.py")})
+
+
 def _hyper(network: str, dataset: str, convention: str) -> tuple[str, Hyper]:
-    """The block of the data set's own name, else that of its convention."""
+    """The block of the data set's own name, else that of its convention, as the network wants it."""
+    wanted = schema(model.find(network))
     blocks = params.load("networks", dict[str, dict[str, Any]]).get(network, {})
     for name in (dataset, convention):
         if name in blocks:
-            return name, params.check(f"networks.{network}.{name}", blocks[name], Hyper)
+            checked = params.check(f"networks.{network}.{name}", blocks[name], wanted)
+            return name, Hyper.model_validate(checked.model_dump())  # which pickles
     raise ParamsError(
         f"params.yaml: networks.{network} has the blocks {', '.join(blocks) or 'none'}, but {dataset} needs one "
         f"named {dataset} or, for its metric convention, {convention}. Copy the nearest and name it so."
@@ -113,7 +164,8 @@ def _compute(missing: Sequence[Task], tasks: Sequence[Task], keep: str) -> int:
     for outcome in outcomes:
         task = missing[outcome.index]
         if outcome.failure:
-            failures.append(f"{task.folder}: {outcome.failure.message}\n{outcome.failure.trace}")
+            trace = "" if outcome.failure.reason in KNOWN else f"\n{outcome.failure.trace}"
+            failures.append(f"{task.folder}: {outcome.failure.message}{trace}")
             continue
         done.append(task)
         print(f"train: {outcome.value}", flush=True)

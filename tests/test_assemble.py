@@ -31,6 +31,12 @@ def test_what_is_not_there_is_nan_and_is_left_out_of_means() -> None:
     assert np.isnan(shaped[1]).all()  # no face: the frame stays in its place
 
 
+def test_an_unvoiced_0_is_no_value_of_a_voiced_column() -> None:
+    x = np.array([[0.0], [30.0], [34.0], [0.0], [0.0], [0.0]])
+    shaped = assemble.shape(x, np.ones(6, bool), [Column("F0", "semitones", "voiced")], pool=2, most=10)
+    np.testing.assert_array_equal(shaped[:, 0], [30.0, 34.0, np.nan])
+
+
 def test_the_head_is_kept_and_the_last_group_may_be_short() -> None:
     x = np.arange(10.0)[:, None]
     shaped = assemble.shape(x, np.ones(10, bool), COLUMNS[:1], pool=4, most=10)

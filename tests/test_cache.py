@@ -29,6 +29,13 @@ def test_an_entry_is_whole_or_absent() -> None:
     assert cache.prune() == len("whole")  # the half left nothing behind
 
 
+def test_an_empty_file_is_no_entry() -> None:
+    store, key = cache.Store("audio"), cache.key(clip=1)
+    with store.put(key) as part:
+        part.touch()
+    assert store.find(key) is None
+
+
 def test_a_folder_may_be_put_twice() -> None:
     store, key = cache.Store("runs"), cache.key(seed=1)
     for _ in range(2):

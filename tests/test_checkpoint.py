@@ -6,15 +6,18 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
 
+import model
 from model import checkpoint, run
 from model.predict import clips_for, infer, predict
 from pipeline import paths, tables, workers
-from pipeline.errors import ParamsError, TableError
+from pipeline.errors import AssetError, MediaError, ParamsError, StageError, TableError
 from stages import evaluate, train
+from stages import predict as door
 from tests import tiny
 
 
@@ -221,7 +224,7 @@ def test_a_table_that_cannot_be_trained_on_is_named(project: Path, capsys: pytes
     _table("short", splits=("train", "train"))
     train.main()
     out = capsys.readouterr().out
-    assert "short is not trained on: its valid split has no clips" in out
+    assert "short is not trained on: its valid split has no clips; give rows of label.csv the mode 'valid'" in out
     assert "mine is not trained on: it has no labels" in out
 
 
@@ -229,6 +232,187 @@ def test_seeds_need_a_default(project: Path):
     _params(seeds={"made": [1]})
     with pytest.raises(ParamsError, match="train.seeds: .* expected a list of seeds under `default`"):
         train.main()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"networks": []}, r"train.networks: found \[\], list should have at least 1 item"),
+        ({"networks": ["selfmm"]}, "names 'selfmm', but there is no model/selfmm.py with a Network"),
+        ({"networks": ["self_mm", "self_mm"]}, r"train.networks: found \['self_mm', 'self_mm'\].* expected each once"),
+        ({"seeds": {"default": [1], "made": [1, 1]}}, r"train.seeds.made: found \[1, 1\].* expected each once"),
+        ({"seeds": {"default": [-1]}}, "train.seeds.default.0: found -1, .* greater than or equal to 0"),
+        ({"seeds": {"default": []}}, r"train.seeds.default: found \[\], list should have at least 1 item"),
+    ],
+)
+def test_a_fault_in_train_stops_before_anything_is_lost(
+    project: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], message: str
+):
+    _nothing_runs(monkeypatch)
+    (paths.RUNS / "made").mkdir(parents=True)
+    _params(**changes)
+    with pytest.raises(ParamsError, match=message):
+        train.main()
+    assert (paths.RUNS / "made").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("part", "wrong", "message"),
+    [
+        (
+            "groups",
+            {"vison": {"lr": 1, "weight_decay": 0}},
+            "groups: found .*'vison'.* keys text, audio, vision, heads",
+        ),
+        ("groups", {"text": {"lr": -1, "weight_decay": 0}}, "groups.text.lr: found -1, .* greater than 0"),
+        ("architecture", {"frames": {"audoi": 16}}, "architecture.frames: found {'audoi': 16}, .* keys audio, vision"),
+        ("architecture", {"min_alpha": "abc"}, "architecture.min_alpha: found 'abc', .* valid number"),
+        ("architecture", {"dropout": {"fusion": 1.5}}, "architecture.dropout.fusion: found 1.5, .* less than 1"),
+        ("architecture", {"layers": 2}, "architecture.layers: found 2, extra inputs are not permitted"),
+    ],
+)
+def test_a_fault_in_a_networks_block_stops_before_anything_runs(
+    project: Path, monkeypatch: pytest.MonkeyPatch, part: str, wrong: dict[str, Any], message: str
+):
+    _nothing_runs(monkeypatch)
+    _networks_block(part, wrong)
+    with pytest.raises(ParamsError, match=f"networks.self_mm.mosi.{message}"):
+        train.main()
+
+
+def _nothing_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "run", lambda *_, **__: pytest.fail("a worker started"))
+
+
+def _networks_block(part: str, changes: dict[str, Any]) -> None:
+    blocks = yaml.safe_load(Path("params.yaml").read_text())
+    blocks["networks"]["self_mm"]["mosi"][part] |= changes
+    Path("params.yaml").write_text(yaml.safe_dump(blocks))
+
+
+def test_a_number_that_yaml_reads_as_text_becomes_a_number(project: Path):
+    _networks_block("architecture", {"min_alpha": "1e-3"})  # what YAML makes of 1e-3
+    assert train._hyper("self_mm", "made", "mosi")[1].architecture["min_alpha"] == 0.001
+
+
+def test_a_known_error_in_a_worker_comes_without_a_traceback(project: Path, monkeypatch: pytest.MonkeyPatch):
+    failures = [workers.Failure("TableError", "made is damaged", "Trace"), workers.Failure("KeyError", "'x'", "Trace")]
+    outcomes = [workers.Outcome(index, None, failure) for index, failure in enumerate(failures)]
+    monkeypatch.setattr(workers, "run", lambda *_, **__: iter(outcomes))
+    with pytest.raises(StageError, match=r"self_mm-1: made is damaged\ndata/runs/made/self_mm-2: 'x'\nTrace$"):
+        train.main()
+
+
+def test_a_change_of_the_code_trains_anew(
+    project: Path, in_process: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    train.main()
+    code = Path(shutil.copytree(Path(model.__file__).parent, project / "model"))
+    monkeypatch.setattr(train, "CODE", code)
+    capsys.readouterr()
+    train.main()
+    assert "computed 0, from cache 2" in capsys.readouterr().out
+    (code / "ulgm.py").write_text((code / "ulgm.py").read_text() + "# changed\n")
+    train.main()
+    assert "computed 2, from cache 0" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("column", "row", "value", "computed"),
+    [
+        ("label", 19, 0.25, 0),  # of the test split
+        ("label", 12, 0.25, 2),  # valid
+        ("label", 0, 0.25, 2),  # train
+        ("label_T", 0, 0.25, 0),
+        ("transcript", 0, "other", 0),
+    ],
+)
+def test_only_what_training_sees_trains_anew(
+    project: Path,
+    in_process: None,
+    capsys: pytest.CaptureFixture[str],
+    column: str,
+    row: int,
+    value: Any,
+    computed: int,
+):
+    train.main()
+    table = tiny.table()
+    place = table.column_names.index(column)
+    values = table[column].to_pylist()
+    values[row] = value
+    field = table.schema.field(place)
+    table = table.set_column(place, field, pa.array(values, field.type))
+    tables.write_arrow(paths.table("made"), table, tables.metadata(table))
+    capsys.readouterr()
+    train.main()
+    assert f"computed {computed}," in capsys.readouterr().out
+
+
+def test_the_key_of_a_table_holds_its_frames_and_metadata():
+    table = tiny.table()
+    other = tables.with_metadata(table, tables.metadata(table) | {"label_range": [-1.0, 1.0]})
+    frames = [tables.sequence(cell) + (row == 19) for row, cell in enumerate(table["audio"])]
+    louder = table.set_column(table.column_names.index("audio"), "audio", [tables.sequences(frames, 3)])
+    louder = tables.with_metadata(louder, tables.metadata(table))
+    assert len({train._seen(one) for one in (table, other, louder)}) == 3
+    assert train._seen(table) == train._seen(tiny.table())
+
+
+def test_a_kept_run_that_is_not_there_says_how_to_have_it(project: Path, in_process: None):
+    train.main()
+    best = evaluate.kept_run("made/self_mm").name
+    (other,) = {"self_mm-1", "self_mm-2"} - {best}
+    assert evaluate.kept_run(f"made/{best}").name == best
+    with pytest.raises(TableError, match=rf"{other} \(no weights\).* set train.keep to all, then: dvc repro"):
+        evaluate.kept_run(f"made/{other}")
+    with pytest.raises(TableError, match="mine has none. Name another .* or train it with: dvc repro"):
+        evaluate.kept_run("mine/self_mm")
+    _params(keep="none")
+    train.main()
+    with pytest.raises(TableError, match="set train.keep to best, then: dvc repro"):
+        evaluate.kept_run("made/self_mm")
+
+
+@pytest.mark.parametrize("stage", [train, evaluate])
+def test_without_tables_nothing_is_written(project: Path, stage: Any):
+    shutil.rmtree(paths.TABLES)
+    paths.METRICS.write_text("kept")
+    (paths.RUNS / "made").mkdir(parents=True)
+    before = sorted(project.rglob("*"))
+    with pytest.raises(TableError, match="data/tables is not there"):
+        stage.main()
+    assert sorted(project.rglob("*")) == before
+    assert paths.METRICS.read_text() == "kept"
+
+
+def test_a_clip_that_a_library_cannot_take_costs_no_other(monkeypatch: pytest.MonkeyPatch):
+    faults = {"a": IndexError("no frame"), "b": MediaError("empty", "it is empty"), "c": AssetError("no recogniser")}
+
+    def read(path: Path, *_: object) -> dict[str, Any]:
+        raise faults[path.stem]
+
+    monkeypatch.setattr(door, "_read", read)
+    assert door._prepare(Path("a.mp4"), {}, 1)["error"] == "IndexError: no frame"
+    assert door._prepare(Path("b.mp4"), {}, 1)["error"] == "empty: it is empty"
+    with pytest.raises(AssetError):  # the installation's fault, not the clip's
+        door._prepare(Path("c.mp4"), {}, 1)
+
+
+def test_show_prints_names_as_they_are_and_fails_without_a_usable_clip(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("COLUMNS", "200")
+    record = {"clip": "[bold]x.mp4", "prediction": 1.0, "text": None, "audio": None, "vision": None, "flags": []}
+    record |= {"transcript": "[red]so :smile:", "error": None, "run": "demo/self_mm-1", "synthetic": True}
+    refused = {**record, "error": "empty: [it] is empty"}
+    door.show([record, refused], as_json=False)
+    shown = capsys.readouterr().out
+    for part in ("[bold]x.mp4", "[red]so :smile:", "+1.00", "[it]", "Run demo/self_mm-1 (synthetic demo)"):
+        assert part in shown
+    with pytest.raises(SystemExit) as ended:
+        door.show([refused], as_json=True)
+    assert ended.value.code == 1
 
 
 def test_no_block_for_a_convention_says_which_are_there(project: Path):

@@ -285,6 +285,23 @@ def test_labels_and_texts_may_be_missing(tmp_path: Path) -> None:
     assert not dataset.refused
 
 
+@pytest.mark.parametrize(("found", "expected"), [("lable", "label"), ("Labels", "label"), ("label-t", "label_T")])
+def test_a_misspelt_column_is_told(tmp_path: Path, found: str, expected: str) -> None:
+    dataset = read(tmp_path / "d", sheet=f"video_id,clip_id,text,{found}\nv,1,good,1\n")
+    assert ids(dataset) == ["v/1"], "the row is used, without that column"
+    (refusal,) = dataset.refused
+    assert (refusal.reason, refusal.row) == ("column", 1)
+    assert f"line 1: found '{found}', expected '{expected}'; rename it" in refusal.message
+
+
+def test_a_misspelt_mode_is_told_and_other_columns_are_left_alone(tmp_path: Path) -> None:
+    sheet = "video_id,clip_id,text,label,mod,speaker,title,time,labels\nv,1,good,1,test,x,y,z,0\n"
+    dataset = read(tmp_path / "d", sheet=sheet)
+    assert dataset.split == "by_video"
+    (refusal,) = dataset.refused
+    assert "found 'mod', expected 'mode'" in refusal.message
+
+
 # dataset.yaml and what a name tells
 
 
@@ -296,7 +313,10 @@ def test_labels_and_texts_may_be_missing(tmp_path: Path) -> None:
         ("CH-SIMSv2", "", "zh", "sims", (-1, 1)),
         ("own", "language: zh", "zh", "sims", (-1, 1)),
         ("own", "language: zh\nconvention: mosi", "zh", "mosi", (-3, 3)),
-        ("own", "convention: sims\nlabel_range: [-2, 2]", "en", "sims", (-2, 2)),
+        ("own", "convention: sims\nlabel_range: [-0.5, 1]", "en", "sims", (-0.5, 1)),
+        ("sims-mini", "", "zh", "sims", (-1, 1)),
+        ("ch_simsv2.s", "", "zh", "sims", (-1, 1)),
+        ("simson", "", "en", "mosi", (-3, 3)),
     ],
 )
 def test_conventions(tmp_path: Path, name: str, yaml: str, language: str, convention: str, label_range: tuple) -> None:
@@ -311,6 +331,8 @@ def test_conventions(tmp_path: Path, name: str, yaml: str, language: str, conven
         ("languag: en", "the key 'languag' is not known; allowed are language, convention, label_range"),
         ("language: fr", "language is 'fr': input should be 'en' or 'zh'"),
         ("label_range: [3, -3]", "the first number must be below the second"),
+        ("convention: sims\nlabel_range: [-3, 3]", "label_range is [-3, 3]"),
+        ("language: zh\nlabel_range: [-1, 2]", "clip to [-1, 1], expected numbers within. Scale the labels"),
         ("- a\n- b", "expected lines such as 'language: en'"),
         ("a: [", "is not YAML"),
     ],

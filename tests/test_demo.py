@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 import yaml
 
-from pipeline import assets, demo
+from pipeline import demo, features, params
 from pipeline.demo import plan, sentences, voice
 from pipeline.errors import DatasetError, StageError
 
 CLIPS, SEED = 6, 7
+PARAMS = Path(__file__).parents[1] / "params.yaml"
 ABSENT = [module for module in ("espeakng_loader", "skimage", "mediapipe", "cv2") if find_spec(module) is None]
 pytestmark = pytest.mark.skipif(
     bool(ABSENT), reason=f"{ABSENT} make or check the demo's clips: make install brings them"
@@ -166,18 +167,15 @@ def test_clips_are_h264_and_aac_of_two_to_four_seconds(made: Path) -> None:
             assert abs(float(sound.duration * sound.time_base) - picture.frames / 25) < 0.1
 
 
-def test_the_face_is_found_in_every_frame(made: Path) -> None:
-    import mediapipe as mp
-    from mediapipe.tasks.python import BaseOptions, vision
-
-    base = BaseOptions(model_asset_path=str(assets.landmark_model()))
-    with vision.FaceLandmarker.create_from_options(vision.FaceLandmarkerOptions(base_options=base)) as finder:
-        for path in made.rglob("1.mp4"):
-            with av.open(str(path)) as clip:
-                images = [frame.to_ndarray(format="rgb24") for frame in clip.decode(video=0)]
-            for image in images[::10]:
-                shown = mp.Image(image_format=mp.ImageFormat.SRGB, data=np.ascontiguousarray(image))
-                assert len(finder.detect(shown).face_landmarks) == 1
+def test_the_pipeline_finds_the_face(made: Path) -> None:
+    landmarks = features.recipe("vision", params.load("vision", features.Params, PARAMS))
+    seen = []
+    for path in sorted(made.rglob("*.mp4")):
+        with av.open(str(path)) as clip:
+            seconds = clip.streams.video[0].frames / 25
+        seen.append(landmarks.extract(features.Clip(path, None, None, seconds)).mask)
+    assert len(seen) == CLIPS
+    assert np.concatenate(seen).mean() >= 0.99
 
 
 def test_an_existing_folder_is_left_alone(tmp_path: Path) -> None:

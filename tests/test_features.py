@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pipeline import features, params, paths, tables
-from pipeline.errors import MediaError
+from pipeline.errors import MediaError, TableError
 from pipeline.features import Clip
 from tests import clips
 
@@ -72,13 +72,17 @@ def test_output_has_the_declared_columns_rate_and_times(made: dict[str, Clip], m
 def test_output_does_not_change_without_its_version(made: dict[str, Clip], modality: str, extractor: str) -> None:
     """Fails when an extractor yields something else: raise its VERSION, then delete the file named and run again."""
     frames = recipe(modality, extractor).extract(made[modality])
-    now = {"version": recipe(modality, extractor).module.VERSION, "mean": frames.x.mean(axis=0).round(5).tolist()}
+    shown = np.stack([frames.x.mean(axis=0), frames.x.std(axis=0), frames.x[0], frames.x[-1]]).round(5)
+    seen = {"times": frames.times.round(5).tolist(), "mask": frames.mask.tolist(), "x": shown.tolist()}
+    version = recipe(modality, extractor).module.VERSION
     file = RECORDED / f"{extractor}.json"
     if not file.is_file():
-        file.write_text(json.dumps(now) + "\n")
+        file.write_text(json.dumps({"version": version, **seen}) + "\n")
+        pytest.fail(f"recorded {file}: look at it and run again")
     before = json.loads(file.read_text())
-    same = np.allclose(now["mean"], before["mean"], rtol=1e-3, atol=1e-3)
-    assert same == (now["version"] == before["version"]), f"raise VERSION of {extractor}, then delete {file}"
+    assert version == before["version"], f"delete {file} and run again, to record what the new version yields"
+    assert seen["times"] == before["times"] and seen["mask"] == before["mask"], f"raise VERSION of {extractor}"
+    np.testing.assert_allclose(shown, before["x"], rtol=1e-3, atol=1e-3, err_msg=f"raise VERSION of {extractor}")
 
 
 def test_a_pitch_of_220_hz_is_heard_as_such(made: dict[str, Clip]) -> None:
@@ -225,6 +229,19 @@ def test_workers_do_not_change_the_bytes(project: Path) -> None:
         features.run("vision")
         found.append(outputs(paths.FEATURES / "vision"))
     assert found[0] == found[1]
+
+
+def test_a_damaged_entry_of_the_cache_is_made_anew(project: Path) -> None:
+    features.run("audio")
+    first = outputs(paths.FEATURES / "audio")
+    empty, broken = sorted((paths.cache() / "audio").glob("??/*"))
+    empty.write_bytes(b"")  # what a power cut leaves
+    features.run("audio")
+    broken.write_bytes(broken.read_bytes()[:200])
+    with pytest.raises(TableError, match="was damaged and is removed. Run the same command again"):
+        features.run("audio")
+    features.run("audio")
+    assert outputs(paths.FEATURES / "audio") == first
 
 
 def test_a_video_without_picture_raises(tmp_path: Path) -> None:

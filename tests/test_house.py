@@ -91,7 +91,10 @@ def test_help_is_light_and_teaches() -> None:
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
     shown = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "200"}).output
-    assert all(name in shown for name in (*STAGES, "demo", "predict", "import", "export", "cache", "results"))
+    assert all(
+        name in shown
+        for name in (*STAGES, "demo", "predict", "import", "export", "cache", "results", "doctor", "import", "export")
+    )
 
 
 def commands(text: str, program: str) -> set[str]:
@@ -108,6 +111,10 @@ def test_the_readme_names_commands_that_are_there() -> None:
     assert commands(README, "python -m stages") <= known
     for file in re.findall(r"\]\(([^)#:]+)\)", README):
         assert (ROOT / file).exists(), f"the README links to {file}"
+
+
+def test_the_readme_is_filled_in() -> None:
+    assert not re.search(r"@[A-Z]+@", README)
 
 
 def test_the_readme_python_reads_what_is_there() -> None:

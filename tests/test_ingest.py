@@ -58,7 +58,7 @@ def copy(video: Path, target: Path) -> None:
 
 
 def run(capsys: pytest.CaptureFixture[str]) -> str:
-    """Run the stage; returns the summary line."""
+    """Run the stage; returns what it prints."""
     ingest.run(params.load("ingest", ingest.Params))
     return capsys.readouterr().out.strip()
 
@@ -111,7 +111,7 @@ def test_nothing_is_done_twice_and_equal_input_gives_equal_bytes(
     assert "0 computed, 3 from cache" in run(capsys)
     assert not changed(before)
     copy(videos[0], paths.RAW / "more" / "new.mp4")
-    assert "ingest: more 1 clips, own 3 clips; 1 computed, 3 from cache" in run(capsys)
+    assert "ingest: more 1 clips, own 3 clips; 0 computed, 4 from cache" in run(capsys), "bytes count, not names"
     paths.PARAMS.write_text(paths.PARAMS.read_text().replace("workers: 1", "workers: 2"))
     shutil.rmtree(paths.RAW / "more")
     shutil.rmtree("cache")
@@ -145,20 +145,24 @@ def test_a_changed_file_is_hashed_and_decoded_anew(
 
 def test_a_broken_clip_is_refused_and_the_others_go_on(labelled: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (labelled / "Raw/v/2.mp4").write_bytes(b"no video at all")
+    copy(labelled / "Raw/v/2.mp4", labelled / "Raw/v/6.mp4")
     os.mkfifo(labelled / "Raw/v/3.mp4")
-    (labelled / "label.csv").write_text(SHEET + "v,3,c,1,train\nv,4,d,1,train\nv,5,e,9,train\n")
+    (labelled / "label.csv").write_text(SHEET + "v,3,c,1,train\nv,4,d,1,train\nv,5,e,9,train\nv,6,f,1,train\n")
     summary = run(capsys)
-    assert summary.startswith("ingest: own 2 clips; 3 computed, 0 from cache, 0 failed; 4 refused (")
+    assert summary.startswith("ingest: own 2 clips; 3 computed, 1 from cache, 0 failed; 5 refused (")
     assert {row["id"]: (row["reason"], row["row"]) for row in rows(paths.REFUSED)} == {
         "v/2": ("unreadable", 3),
         "v/3": ("not a file", 5),
         "v/4": ("no clip", 6),
         "v/5": ("label", 7),
+        "v/6": ("unreadable", 8),
     }
+    told = {row["id"]: row["message"] for row in rows(paths.REFUSED)}
+    assert told["v/2"].startswith("2.mp4 cannot") and told["v/6"].startswith("6.mp4 cannot"), "each by its own name"
     for path in (paths.CLIPS, paths.TEXTS, paths.LABELS):
         assert [row["id"] for row in rows(path)] == ["v/1", "w/1"]
     before = contents()
-    assert "0 computed, 3 from cache" in run(capsys), "a refusal is kept too"
+    assert "0 computed, 4 from cache" in run(capsys), "a refusal is kept too"
     assert not changed(before)
 
 
@@ -194,7 +198,7 @@ def test_unlabelled_and_text_only_sets(project: Path, videos: list[Path], capsys
     (paths.RAW / "free" / "0.srt").write_text("1\n00:00:00,000 --> 00:00:00,300\nHello\n")
     (paths.RAW / "words").mkdir()
     (paths.RAW / "words" / "label.csv").write_text("video_id,clip_id,text,label\na,1,good,1\nb,1,bad,-1\nc,1,so so,0\n")
-    assert "free 4 clips, words 3 clips; 4 computed" in run(capsys)
+    assert "free 4 clips, words 3 clips; 3 computed, 1 from cache" in run(capsys)
     free, words = (tables.read_json(paths.DATASETS)[name] for name in ("free", "words"))
     assert (free["labelled"], free["text_only"], free["split"]) == (False, False, "none")
     assert free["duplicates"] == [["0/0", "twin/0"]]
@@ -213,9 +217,25 @@ def test_a_set_that_cannot_be_read_does_not_stop_the_others(words: Path, capsys:
     (paths.RAW / "typo" / "dataset.yaml").write_text("langauge: en")
     (paths.RAW / "void").mkdir()
     (paths.RAW / "bad name").mkdir()
-    assert run(capsys).endswith("3 refused (data set name 1, data set 1, no clips 1)")
+    summary, *told = run(capsys).splitlines()
+    assert summary.endswith("3 refused (data set name 1, data set 1, no clips 1)")
+    assert "the key 'langauge' is not known" in told[0]
+    assert len(told) == 3
     assert [row["dataset"] for row in rows(paths.REFUSED)] == ["", "typo", "void"]
     assert set(tables.read_json(paths.DATASETS)) == {"words"}
+
+
+def test_refusals_are_told_data_sets_first_and_the_rest_in_part(
+    words: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (words / "label.csv").write_text(SHEET.replace("mode", "mod") + "".join(f"x,{n},c,9,test\n" for n in range(8)))
+    (paths.RAW / "typo").mkdir()
+    (paths.RAW / "typo" / "label.csv").write_text("id,text\n1,a\n")
+    _, *told = run(capsys).splitlines()
+    assert "typo/label.csv has the columns id, text; expected" in told[0]
+    assert "found 'mod', expected 'mode'" in told[1]
+    assert ["line 5, column label: found 9" in line for line in told[2:]] == [True, False, False, False]
+    assert told[-1] == "  … and 5 more: data/ingest/refused.parquet, data/report/index.html"
 
 
 def test_shared_videos_are_reported_not_refused(words: Path, capsys: pytest.CaptureFixture[str]) -> None:

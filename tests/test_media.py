@@ -69,6 +69,14 @@ def test_a_segment_is_cut_on_its_own_clock(tmp_path: Path) -> None:
         np.testing.assert_array_equal(seen, expected)
 
 
+def test_a_segment_does_not_read_to_the_end_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, counted = clips.make(tmp_path / "a.mp4", seconds=20, fps=10), []
+    plain = media._Segment.time
+    monkeypatch.setattr(media._Segment, "time", lambda self, frame: counted.append(1) or plain(self, frame))
+    assert media.probe(path, 1.0, 2.0, LIMITS).frames_decoded == 10
+    assert len(counted) < 150  # of 200 pictures and 313 blocks of sound
+
+
 def test_frames_follow_timestamps_not_counts(tmp_path: Path) -> None:
     """A variable frame rate: of 25 frames a second every fourth is kept; the picture at a time is the nearest."""
     plain, sparse = clips.make(tmp_path / "a.mp4", seconds=2, audio=False), tmp_path / "vfr.mp4"

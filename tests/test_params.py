@@ -1,9 +1,14 @@
 """params.yaml: every fault named with what was found and what was expected; no default hides in code."""
 
+import importlib
+import pkgutil
 from pathlib import Path
 
 import pytest
 
+import model
+import pipeline
+import stages
 from pipeline import assemble, features, ingest, params, report, text, transcribe
 from pipeline.errors import ParamsError
 from pipeline.params import Block
@@ -21,6 +26,14 @@ BLOCKS = {
 }
 
 
+def everything() -> None:
+    """Import every module of ours, so that every Block is known."""
+    for package in (pipeline, model, stages):
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            if not module.name.endswith("__main__"):
+                importlib.import_module(module.name)
+
+
 def subclasses(model: type[Block]) -> list[type[Block]]:
     return [deeper for child in model.__subclasses__() for deeper in [child, *subclasses(child)]]
 
@@ -31,8 +44,10 @@ def test_the_committed_params_fit(name: str) -> None:
 
 
 def test_no_block_has_a_default() -> None:
-    for model in subclasses(Block):
-        assert all(field.is_required() for field in model.model_fields.values()), model
+    everything()
+    assert len(subclasses(Block)) > 10
+    for block in subclasses(Block):
+        assert all(field.is_required() for field in block.model_fields.values()), block
 
 
 def test_every_fault_is_named_at_once(tmp_path: Path) -> None:
@@ -43,6 +58,30 @@ def test_every_fault_is_named_at_once(tmp_path: Path) -> None:
     message = str(caught.value)
     assert "limits.seconds: found 'soon'" in message
     assert "limits.max_failed_share" in message and "limits.speed" in message
+
+
+@pytest.mark.parametrize(
+    ("block", "key", "value"),
+    [
+        ("vision", "fps", 0),
+        ("vision", "max_faces", 0),
+        ("vision", "min_confidence", 3),
+        ("audio", "coefficients", 200),
+        ("audio", "hop_seconds", 0),
+    ],
+)
+def test_a_value_out_of_its_range_is_named(block: str, key: str, value: object) -> None:
+    values = params.read(ROOT / "params.yaml")[block]
+    name = "landmarks" if block == "vision" else "mfcc"
+    wrong = {**values, "extractor": name, name: {**values[name], key: value}}
+    with pytest.raises(ParamsError, match=rf"{block}\.{name}\.{key}: found {value}"):
+        features.recipe(block, features.Params.model_validate(wrong))
+
+
+def test_allowed_values_are_told_as_they_are_written() -> None:
+    wrong = features.Params.model_validate({"extractor": "egemaps", "egemaps": {"feature_set": "ComParE"}})
+    with pytest.raises(ParamsError, match="input should be 'eGeMAPSv02'"):
+        features.recipe("audio", wrong)
 
 
 def test_a_missing_block_or_file_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -235,6 +235,30 @@ def test_labels_without_a_run_yet() -> None:
     assert (paths.REPORT / "mosi-labels.png").is_file()
 
 
+def test_labels_without_a_run_say_which_split_is_missing_and_show_anothers_predictions() -> None:
+    rows = clips("own")
+    for row in rows:
+        row["split"] = "test"
+    ingest(({"name": "demo", "synthetic": True}, clips("demo")), ({"name": "own"}, rows))
+    predict(rows, trained_on="demo")
+    page = write()
+    assert "not trained on, because no clip is in the split train and valid: see label.csv" in page
+    assert "Predictions by Self-MM, seed 1111, trained on demo (synthetic demo)<" in page
+    assert page.count("<td>-1.25</td>") == len(rows)
+
+
+def test_unlabelled_clips_of_a_labelled_set_have_their_predictions_by_the_best_seed() -> None:
+    rows = trained()
+    rows[5] |= {"split": None, "label": None}
+    train("demo", 1112, 0.7)
+    predict(rows, trained_on="demo", seeds=(1111, 1112))
+    page = write()
+    assert "Predictions by Self-MM, seed 1112, trained on demo: its clips without a label" in page
+    assert "Predictions by Self-MM, seed 1111" not in page
+    assert "<td>v5/1</td><td>-1.25</td>" in page
+    assert page.count("<td>-1.25</td>") == 1
+
+
 def test_a_data_set_of_texts_alone() -> None:
     rows = clips("mosi", has_audio=False, has_vision=False, seconds=None)
     ingest(({"name": "mosi", "text_only": True}, rows))

@@ -102,6 +102,7 @@ def test_every_parameter_is_in_one_group():
     net = network()
     grouped = [id(p) for group in net.parameter_groups().values() for p in group]
     assert sorted(grouped) == sorted(id(p) for p in net.parameters())
+    assert tuple(net.parameter_groups()) == net.GROUPS
 
 
 def test_wrong_hyper_parameters_say_what_is_expected():

@@ -109,3 +109,18 @@ def test_a_language_without_an_encoder_says_what_to_add(project: Path) -> None:
     transcribed("filme", {"v/1": "ein guter film"}, language="de")
     with pytest.raises(ParamsError, match="filme is in language 'de', text.encoder of params.yaml names .* en, zh"):
         text.run(OPTIONS)
+
+
+def test_an_encoder_that_cannot_be_had_names_the_data_set_and_its_language(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transformers = pytest.importorskip("transformers")
+
+    def unreachable(name: str) -> None:
+        raise OSError("We couldn't connect to the hub")
+
+    monkeypatch.setattr(transformers.AutoTokenizer, "from_pretrained", unreachable)
+    transcribed("own", {"v/1": "我喜欢"}, language="zh")
+    with pytest.raises(AssetError, match="Data set own is in language 'zh'") as error:
+        text.run(OPTIONS)
+    assert "Set text.encoder.zh in params.yaml, or move data/raw/own out of data/raw" in str(error.value)

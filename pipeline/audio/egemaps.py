@@ -16,6 +16,7 @@ from pipeline.params import Block
 from pipeline.tables import Column, Frames
 
 VERSION = 1
+VOICED = "_sma3nz"  # openSMILE smooths these over voiced frames alone; they are 0 elsewhere
 SHORTEST = media.SAMPLE_RATE // 10  # samples; openSMILE's windows need 60 ms
 FRAME = 0.02  # seconds
 UNITS = {
@@ -34,7 +35,8 @@ class Params(Block):
 
 
 def columns(params: Params) -> list[Column]:
-    return [Column(name, _unit(name)) for name in _smile(params.feature_set).feature_names]
+    names = _smile(params.feature_set).feature_names
+    return [Column(name, _unit(name), "voiced" if name.endswith(VOICED) else "value") for name in names]
 
 
 def rate(params: Params) -> float:

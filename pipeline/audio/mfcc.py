@@ -4,8 +4,10 @@ The recipe that CH-SIMS's features follow (Yu et al., ACL 2020), at 16 kHz and w
 """
 
 from importlib.metadata import version
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field
 
 from pipeline import media
 from pipeline.features import Clip
@@ -19,9 +21,9 @@ CHROMA = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 class Params(Block):
     """params.yaml: audio.mfcc."""
 
-    coefficients: int
-    hop_seconds: float
-    window_seconds: float
+    coefficients: Annotated[int, Field(ge=1, le=128)]  # librosa has 128 mel bands
+    hop_seconds: Annotated[float, Field(ge=0.001)]
+    window_seconds: Annotated[float, Field(ge=0.001)]
 
 
 def columns(params: Params) -> list[Column]:

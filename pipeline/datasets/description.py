@@ -5,18 +5,24 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import AfterValidator, ValidationError
+from pydantic import AfterValidator, ValidationError, ValidationInfo
 
 from pipeline.errors import DatasetError
 from pipeline.params import Block
 
-SIMS = re.compile(r"(ch[-_.]?)?sims", re.IGNORECASE)  # CH-SIMS, sims, SIMSv2
+SIMS = re.compile(r"(ch[-_.]?)?sims(v\d+)?([-_.].*)?", re.IGNORECASE)  # CH-SIMS, sims, SIMSv2, sims-mini; not simson
 LABEL_RANGES = {"mosi": (-3.0, 3.0), "sims": (-1.0, 1.0)}
 
 
-def _rising(bounds: tuple[float, float]) -> tuple[float, float]:
-    if not bounds[0] < bounds[1]:
+def _bounds(bounds: tuple[float, float], told: ValidationInfo) -> tuple[float, float]:
+    low, high = bounds
+    if not low < high:
         raise ValueError("the first number must be below the second")
+    if told.data.get("convention") == "sims" and not -1 <= low < high <= 1:
+        raise ValueError(
+            "the metrics of 'convention: sims' clip to [-1, 1], expected numbers within. "
+            "Scale the labels, or write 'convention: mosi'"
+        )
     return bounds
 
 
@@ -25,7 +31,7 @@ class Description(Block):
 
     language: Literal["en", "zh"]
     convention: Literal["mosi", "sims"]  # whose metrics and hyper-parameters
-    label_range: Annotated[tuple[float, float], AfterValidator(_rising)]
+    label_range: Annotated[tuple[float, float], AfterValidator(_bounds)]
     redistribute: bool  # pictures, transcripts and clips may enter the report
     synthetic: bool  # said wherever its numbers show
     split: Literal["mode", "by_video"]  # mode: label.csv's column where it has one
@@ -39,8 +45,8 @@ def load(folder: Path) -> Description:
 
 def describe(name: str, found: dict[str, object], where: str) -> Description:
     """What a data set of this name is, where `found` (said in `where`) does not say otherwise. Raises DatasetError."""
-    language = found.get("language", "zh" if SIMS.match(name) else "en")
-    sims = SIMS.match(name) or language == "zh"
+    language = found.get("language", "zh" if SIMS.fullmatch(name) else "en")
+    sims = SIMS.fullmatch(name) or language == "zh"
     convention = found.get("convention", "sims" if sims else "mosi")
     conventional = {
         "language": language,

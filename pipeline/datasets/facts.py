@@ -11,6 +11,8 @@ from pipeline.cache import Store, key
 from pipeline.errors import MediaError
 from pipeline.media import Limits, Media
 
+NAME = "{name}"  # the file's, in a cached message: the same bytes may lie under another
+
 
 @dataclass(frozen=True)
 class Segment:
@@ -47,7 +49,6 @@ class _Task:
     @property
     def key(self) -> str:
         return key(
-            name=self.segment.path.name,  # the message of a refusal tells it
             sha256=self.sha256,
             segment=[self.segment.start, self.segment.end],
             version=media.PROBE_VERSION,
@@ -67,11 +68,11 @@ def examine(segments: Sequence[Segment], limits: Limits) -> tuple[dict[Segment, 
         else:
             tasks.append(_Task(segment, answer, limits))
     store = Store("probe")
-    new = [task for task in tasks if not store.find(task.key)]
+    new = list({task.key: task for task in tasks if not store.find(task.key)}.values())
     failures = _compute(new, store)
     for task in tasks:
         entry = store.find(task.key)
-        found[task.segment] = _entry(task, entry) if entry else failures[task.key]
+        found[task.segment] = _entry(task, entry) if entry else _given_up(task, failures[task.key])
     store.remember(limits.model_dump(), [task.key for task in tasks])
     return found, Counts(len(new) - len(failures), len(tasks) - len(new), len(failures))
 
@@ -94,23 +95,21 @@ def _hashes(files: list[Path]) -> dict[Path, str | MediaError]:
     return found
 
 
-def _compute(tasks: list[_Task], store: Store) -> dict[str, MediaError]:
+def _compute(tasks: list[_Task], store: Store) -> dict[str, workers.Failure]:
     """Decode what is not in the cache; what crashed or overran, by its key, is not kept there."""
-    unique = list({task.key: task for task in tasks}.values())
     failures = {}
     outcomes = workers.run(
         _probe,
-        unique,
+        tasks,
         title="ingest",
         workers=params.workers(),
         threads=params.threads(),
         limits=params.load("limits", params.Limits),
     )
     for outcome in outcomes:
-        task = unique[outcome.index]
+        task = tasks[outcome.index]
         if outcome.failure:
-            message = f"{task.segment.path.name} was given up: {outcome.failure.message}."
-            failures[task.key] = MediaError(outcome.failure.reason, message)
+            failures[task.key] = outcome.failure
         else:
             with store.put(task.key) as part:
                 part.write_text(json.dumps(outcome.value))
@@ -122,12 +121,16 @@ def _probe(task: _Task) -> dict[str, object]:
     try:
         found = media.probe(task.segment.path, task.segment.start, task.segment.end, task.limits)
     except MediaError as error:
-        return {"reason": error.reason, "message": error.message}
+        return {"reason": error.reason, "message": error.message.replace(task.segment.path.name, NAME)}
     return asdict(found)
 
 
 def _entry(task: _Task, entry: Path) -> Facts | MediaError:
     content = json.loads(entry.read_text())
     if "reason" in content:
-        return MediaError(**content)
+        return MediaError(content["reason"], content["message"].replace(NAME, task.segment.path.name))
     return Facts(task.sha256, Media(**{**content, "flags": tuple(content["flags"])}))
+
+
+def _given_up(task: _Task, failure: workers.Failure) -> MediaError:
+    return MediaError(failure.reason, f"{task.segment.path.name} was given up: {failure.message}.")

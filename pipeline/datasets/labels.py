@@ -2,7 +2,7 @@
 
 Columns, in the field's format: video_id, clip_id, text, label, label_T, label_A, label_V, annotation, mode;
 besides them `file` (in place of the ids, or to say where the clip lies), `start` and `end` (seconds that
-cut the clip out of a longer video). Other columns are left alone.
+cut the clip out of a longer video). Other columns are left alone; one that looks misspelt is told.
 """
 
 import csv
@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from io import StringIO
 from pathlib import Path, PurePosixPath
 
@@ -22,6 +23,7 @@ COLUMNS = (
     *("file", "start", "end"),
 )
 DELIMITERS = (",", ";", "\t")
+CLOSE = 0.75  # difflib's ratio: lable is label (0.80), title is not file (0.67)
 HOSTILE = re.compile(r"[/\\\x00-\x1f\x7f]|^\.\.?$")
 CSV_HELP = "Put a cell that holds the delimiter, a quote or a line break in quotes, and double the quotes within."
 
@@ -150,8 +152,8 @@ def _refusal(file: Path, row: Row, column: str, found: str, wanted: str) -> Refu
 def _table(file: Path) -> tuple[list[str], list[tuple[int, list[str]]], list[Refusal]]:
     """Header, (line, cells) of every row that is not blank, and what is no CSV."""
     text = _decoded(file)
-    names = text.lstrip().split("\n", 1)[0]
-    delimiter = max(DELIMITERS, key=lambda mark: len(_known(names.split(mark))))
+    first_line = text.lstrip().split("\n", 1)[0]
+    delimiter = max(DELIMITERS, key=lambda mark: len(_known(first_line.split(mark))))
     lines, refused = [], []
     for first, last, cells, fault in _numbered(text, delimiter):
         if fault:
@@ -159,8 +161,9 @@ def _table(file: Path) -> tuple[list[str], list[tuple[int, list[str]]], list[Ref
             refused.append(Refusal(str(file), "cells", message, first))
         elif any(cell.strip() for cell in cells):
             lines.append((first, cells))
-    header = _header(file, lines.pop(0)[1] if lines else [])
-    return header, lines, refused
+    line, names = lines.pop(0) if lines else (1, [])
+    header = _header(file, names)
+    return header, lines, [*_misspelt(file, line, header), *refused]
 
 
 def _numbered(text: str, delimiter: str) -> Iterator[tuple[int, int, list[str], str]]:
@@ -209,3 +212,13 @@ def _header(file: Path, names: list[str]) -> list[str]:
             "label. Name them so in its first line; commas, semicolons or tabs between them."
         )
     return [known.get(place, name) for place, name in enumerate(names)]
+
+
+def _misspelt(file: Path, line: int, header: list[str]) -> Iterator[Refusal]:
+    """Columns that are not read, but are named almost as one of ours that is not there."""
+    ours = {column.casefold(): column for column in COLUMNS}
+    for name in header:
+        close = get_close_matches(name.strip().casefold(), ours, 1, CLOSE)
+        if close and name not in COLUMNS and (meant := ours[close[0]]) not in header:
+            message = f"{file}, line {line}: found '{name}', expected '{meant}'; rename it, it is not read."
+            yield Refusal(str(file), "column", message, line)

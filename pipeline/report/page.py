@@ -54,7 +54,7 @@ def section(data: Dataset, titles: Mapping[str, str], options: Params) -> Sectio
         notes=list(_notes(data, options)),
         plots=[plot for network in data.runs for plot in _network_plots(data, network)],
         galleries=[gallery for network in data.runs for gallery in _galleries(data, network, shown, options)],
-        predictions=[] if data.settings["labelled"] else list(_predictions(data, titles, shown, options.max_rows)),
+        predictions=list(_predictions(data, titles, shown, options.max_rows)),
         facts=list(data_page.facts(data)) if data.clips else [],
         label_plot=data_page.label_plot(data),
         tables=[limited(table, options.max_rows) for table in data_page.tables(data, shown) if table.rows],
@@ -94,7 +94,7 @@ def _notes(data: Dataset, options: Params) -> Iterator[str]:
     if not data.settings["labelled"]:
         yield "No labels: nothing was trained on this data set."
     elif not data.runs:
-        yield "Labels are there, but no run: nothing was trained on this data set yet."
+        yield f"Labels are there, but no run: not trained on{_why_untrained(data)}."
     if data.settings["redistribute"]:
         return
     if options.show_all:
@@ -107,6 +107,13 @@ def _notes(data: Dataset, options: Params) -> Iterator[str]:
             "Pictures and transcripts are left out, clips are named by their ids alone: the data set's dataset.yaml "
             "does not say redistribute: true. For your own eyes, set report.show_all to true in params.yaml."
         )
+
+
+def _why_untrained(data: Dataset) -> str:
+    """Training needs clips to learn from and clips to choose with."""
+    splits = {row["split"] for row in data.labels.values() if row["label"] is not None}
+    missing = " and ".join(split for split in ("train", "valid") if split not in splits)
+    return f", because no clip is in the split {missing}: see label.csv's mode" if missing else " yet"
 
 
 def _network_plots(data: Dataset, network: str) -> Iterator[Plot]:
@@ -145,11 +152,16 @@ def _galleries(data: Dataset, network: str, shown: bool, options: Params) -> Ite
 
 
 def _predictions(data: Dataset, titles: Mapping[str, str], shown: bool, max_rows: int) -> Iterator[Table]:
-    """A table for each run that predicted this data set's clips."""
+    """A table for each run that predicted clips it has not learnt from or been tested on: another data set's,
+    or of its own those without a split (by each network's best seed)."""
     keys = data.predictions.select(["network", "seed", "trained_on"]).group_by(["network", "seed", "trained_on"])
     groups = keys.aggregate([]).sort_by([("trained_on", "ascending"), ("network", "ascending"), ("seed", "ascending")])
     header = ("Clip", "Prediction", *MODALITIES, *(["Transcript"] if shown else []))
     for run in groups.to_pylist():
+        own = run["trained_on"] == data.name
+        found = [row for row in data.predicted(**run) if not own or row["split"] is None]
+        if not found or (own and run["seed"] != data.best(run["network"]).seed):
+            continue
         trained_on = titles.get(run["trained_on"], run["trained_on"])
         rows = [
             (
@@ -157,9 +169,10 @@ def _predictions(data: Dataset, titles: Mapping[str, str], shown: bool, max_rows
                 *(_signed(row[name]) for name in ("prediction", *MODALITIES)),
                 *([shortened(spoken(data, row["id"]))] if shown else []),
             )
-            for row in data.predicted(**run)
+            for row in found
         ]
-        caption = f"Predictions by {model_name(run['network'])}, seed {run['seed']}, trained on {trained_on}"
+        whose = ": its clips without a label" if own else ""
+        caption = f"Predictions by {model_name(run['network'])}, seed {run['seed']}, trained on {trained_on}{whose}"
         yield limited(Table(caption, header, rows), max_rows, str(paths.PREDICTIONS))
 
 

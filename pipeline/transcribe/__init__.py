@@ -18,6 +18,8 @@ from pipeline.transcribe import recogniser
 from pipeline.transcribe.recogniser import Heard, Params
 from pipeline.transcribe.words import Word, align, split, spread, untimed
 
+FAILED = "recognition failed"
+
 Row = dict[str, Any]  # of tables.CLIPS, TEXTS or TRANSCRIPTS
 
 
@@ -104,8 +106,11 @@ def run(options: Params) -> None:
     unheard = sum(result is not None and result.obstacle == recogniser.NOT_INSTALLED for result in heard)
     if unheard:
         print(
-            f'transcribe: speech recognition is missing for {unheard} of them. Install it with: pip install -e ".[asr]"'
+            f'transcribe: speech recognition is missing for {unheard} of them. Install it with: pip install -e ".[asr]", '
+            "then: dvc repro --force --single-item transcribe && dvc repro"
         )
+    if any(result is not None and (result.obstacle or "").startswith(FAILED) for result in heard):
+        print("transcribe: try the failed clips again with: dvc repro --force --single-item transcribe && dvc repro")
 
 
 def _hear_all(pairs: Sequence[tuple[Row, Row]], options: Params) -> tuple[list[Heard | None], str]:
@@ -120,12 +125,12 @@ def _hear_all(pairs: Sequence[tuple[Row, Row]], options: Params) -> tuple[list[H
     missing = {key: index for index, key in keys.items() if store.find(key) is None}  # equal clips are heard once
     threads = params.threads()
     tasks = [Task(*pairs[index], options, threads, key) for key, index in missing.items()]
-    failures = _compute(tasks, threads)
     if keys:
         store.remember(options.model_dump(exclude={"word_times"}), list(keys.values()))
+    failures = _compute(tasks, threads)
     for index, key in keys.items():
         failed = key in failures
-        heard[index] = Heard.nothing(f"recognition failed: {failures[key]}") if failed else _load(store.path(key))
+        heard[index] = Heard.nothing(f"{FAILED}: {failures[key]}") if failed else _load(store.path(key))
     effort = f"{len(missing) - len(failures)} computed, {len(keys) - len(missing)} from cache, {len(failures)} failed"
     return heard, effort + (f" ({_listed(Counter(failures.values()))})" if failures else "")
 

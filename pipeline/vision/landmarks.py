@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from pydantic import PositiveFloat, PositiveInt
 
 from pipeline import assets, media
 from pipeline.features import Clip
-from pipeline.params import Block
+from pipeline.params import Block, Share
 from pipeline.tables import Column, Frames
 
 VERSION = 1
@@ -38,10 +39,10 @@ LOST = 0.95  # share of frames with a face below which a clip is flagged
 class Params(Block):
     """params.yaml: vision.landmarks."""
 
-    fps: float
+    fps: PositiveFloat
     points: Literal[68, 478]
-    max_faces: int
-    min_confidence: float
+    max_faces: PositiveInt
+    min_confidence: Share
 
 
 @dataclass
