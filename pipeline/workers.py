@@ -22,7 +22,7 @@ from typing import Any, Generic, TypeVar
 from filelock import FileLock, Timeout
 
 from pipeline import paths
-from pipeline.errors import BusyError, MediaError, StageError
+from pipeline.errors import BusyError, MediaError, RawmsaError, StageError
 from pipeline.params import Limits
 
 T = TypeVar("T")
@@ -165,6 +165,8 @@ def _outcome(index: int, future: Any) -> Outcome[Any]:
         return Outcome(index, future.result(), None)
     except MediaError as error:
         return Outcome(index, None, Failure(error.reason, error.message))
+    except RawmsaError as error:
+        return Outcome(index, None, Failure(type(error).__name__, str(error)))
     except TimeoutError as error:
         return Outcome(index, None, Failure("timeout", f"it ran longer than limits.seconds of params.yaml ({error})"))
     except ProcessExpired as error:
@@ -178,9 +180,10 @@ def _outcome(index: int, future: Any) -> Outcome[Any]:
 
 def _give_up(title: str, failures: int, done: int, limits: Limits | None, last: Failure) -> None:
     """Stop where the fault is the installation's, or so general that going on is waste."""
-    installation = last.reason in ("ImportError", "ModuleNotFoundError", "AssetError", "ParamsError", "NameError")
+    installation = last.reason in ("ImportError", "ModuleNotFoundError", "AssetError", "NameError")
+    asked = limits is not None and last.reason == "ParamsError"  # every clip meets the same params
     general = limits is not None and failures >= ENOUGH_FAILURES and failures / done > limits.max_failed_share
-    if installation or general:
+    if installation or asked or general:
         raise StageError(
             f"{title}: {failures} of {done} failed, the last with {last.reason}: {last.message}\n"
             f"{last.trace}What succeeded is kept. Remedy the cause, then run the stage again."

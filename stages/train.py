@@ -19,14 +19,13 @@ from model import checkpoint, run
 from model.fit import device, precision
 from model.hyper import Hyper, schema
 from pipeline import assets, cache, params, paths, tables, workers
-from pipeline.errors import ParamsError, RawmsaError, StageError
+from pipeline.errors import ParamsError, StageError
 
 RUNS = "runs"  # kinds of the cache: all of a run but its weights,
 WEIGHTS = "weights"  # and the weights, which `keep` may let go
 CODE = Path(model.__file__).parent  # its sources are in every run's key, so that no version needs raising
 UNSEEN = ("label_T", "label_A", "label_V", "transcript")  # columns of the table that no network reads
 ROWS_HASHED = 256  # at a time
-KNOWN = {kind.__name__ for kind in RawmsaError.__subclasses__()}  # failures whose message says all
 
 
 def _different(found: list[Any]) -> list[Any]:
@@ -164,8 +163,7 @@ def _compute(missing: Sequence[Task], tasks: Sequence[Task], keep: str) -> int:
     for outcome in outcomes:
         task = missing[outcome.index]
         if outcome.failure:
-            trace = "" if outcome.failure.reason in KNOWN else f"\n{outcome.failure.trace}"
-            failures.append(f"{task.folder}: {outcome.failure.message}{trace}")
+            failures.append(f"{task.folder}: {outcome.failure.message}\n{outcome.failure.trace}")
             continue
         done.append(task)
         print(f"train: {outcome.value}", flush=True)
