@@ -15,7 +15,7 @@ import model
 from model import checkpoint, run
 from model.predict import clips_for, infer, predict
 from pipeline import paths, tables, workers
-from pipeline.errors import AssetError, MediaError, ParamsError, StageError, TableError
+from pipeline.errors import AssetError, MediaError, ParamsError, TableError
 from stages import evaluate, train
 from stages import predict as door
 from tests import tiny
@@ -293,14 +293,6 @@ def _networks_block(part: str, changes: dict[str, Any]) -> None:
 def test_a_number_that_yaml_reads_as_text_becomes_a_number(project: Path):
     _networks_block("architecture", {"min_alpha": "1e-3"})  # what YAML makes of 1e-3
     assert train._hyper("self_mm", "made", "mosi")[1].architecture["min_alpha"] == 0.001
-
-
-def test_a_known_error_in_a_worker_comes_without_a_traceback(project: Path, monkeypatch: pytest.MonkeyPatch):
-    failures = [workers.Failure("TableError", "made is damaged", "Trace"), workers.Failure("KeyError", "'x'", "Trace")]
-    outcomes = [workers.Outcome(index, None, failure) for index, failure in enumerate(failures)]
-    monkeypatch.setattr(workers, "run", lambda *_, **__: iter(outcomes))
-    with pytest.raises(StageError, match=r"self_mm-1: made is damaged\ndata/runs/made/self_mm-2: 'x'\nTrace$"):
-        train.main()
 
 
 def test_a_change_of_the_code_trains_anew(

@@ -539,11 +539,11 @@ def test_damaged_features_are_a_refused_data_set(assembled: dict[str, Any]) -> N
 
 def test_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
     file = written(made("mosei_aligned"))
-    options = ["--dataset", "own", "--convention", "sims", "--language", "en", "--label-range", "-2", "2"]
+    options = ["--dataset", "own", "--convention", "mosi", "--language", "en", "--label-range", "-4", "4"]
     done = CliRunner().invoke(app, ["import", str(file), *options])
     assert done.exit_code == 0, done.output
     told = yaml.safe_load((paths.RAW / "own" / "dataset.yaml").read_text())
-    assert told == {"language": "en", "convention": "sims", "label_range": [-2.0, 2.0]}
+    assert told == {"language": "en", "convention": "mosi", "label_range": [-4.0, 4.0]}
     stages()
     assert CliRunner().invoke(app, ["export", "--dataset", "own", "--out", "own.pkl"]).exit_code == 0
     assert Path("own.pkl").is_file()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import workers
-from pipeline.errors import BusyError, MediaError, StageError
+from pipeline.errors import BusyError, MediaError, StageError, TableError
 from pipeline.params import Limits
 
 LIMITS = Limits(seconds=3, memory_gib=4, max_failed_share=0.5)
@@ -27,6 +27,8 @@ def behave(task: str | int) -> int:
         return len(bytearray(6 << 30))
     if task == "fail":
         raise ValueError("no such thing")
+    if task == "known":
+        raise TableError("made is damaged")
     if task == "uninstalled":
         raise ModuleNotFoundError("No module named 'opensmile'")
     return int(task) ** 2
@@ -48,6 +50,12 @@ def test_each_fault_costs_one_task() -> None:
     assert [o.value for o in outcomes] == [0, None, 4, None, 16, None, 36, None, 64, None, 100, 121, 144]
     reasons = [outcome.failure.reason for outcome in outcomes if outcome.failure]
     assert reasons == ["crashed", "timeout", "corrupt", "memory", "ValueError"]
+
+
+def test_a_message_that_says_all_comes_without_a_traceback() -> None:
+    known, unknown = (outcome.failure for outcome in run(["known", "fail"]))
+    assert (known.reason, known.message, known.trace) == ("TableError", "made is damaged", "")
+    assert unknown.message == "no such thing" and "Traceback" in unknown.trace
 
 
 def test_one_and_two_workers_agree() -> None:
