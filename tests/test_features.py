@@ -79,10 +79,10 @@ def test_output_does_not_change_without_its_version(made: dict[str, Clip], modal
     if not file.is_file():
         file.write_text(json.dumps({"version": version, **seen}) + "\n")
         pytest.fail(f"recorded {file}: look at it and run again")
-    before = json.loads(file.read_text())
+    before = json.loads(file.read_text())  # one blendshape of one frame was seen to differ by .0015 between processes
     assert version == before["version"], f"delete {file} and run again, to record what the new version yields"
     assert seen["times"] == before["times"] and seen["mask"] == before["mask"], f"raise VERSION of {extractor}"
-    np.testing.assert_allclose(shown, before["x"], rtol=1e-3, atol=1e-3, err_msg=f"raise VERSION of {extractor}")
+    np.testing.assert_allclose(shown, before["x"], rtol=5e-3, atol=5e-3, err_msg=f"raise VERSION of {extractor}")
 
 
 def test_a_pitch_of_220_hz_is_heard_as_such(made: dict[str, Clip]) -> None:
