@@ -10,17 +10,20 @@ import torch
 
 from pipeline import tables
 
+UNIMODAL = {"text": "label_T", "audio": "label_A", "vision": "label_V"}  # columns of the table
+
 
 @dataclass(frozen=True)
 class Batch:
     """B clips. Padding is at the end; `lengths` tells what is real, 0 that the clip lacks the modality.
 
     inputs: text (B, L) token ids, audio and vision (B, T, D) standardised frames;
-    lengths: (B,) tokens or frames; labels: (B,), NaN where there is none.
+    lengths: (B,) tokens or frames; labels: (B,), unimodal: (B,) by modality, human labels; NaN where there is none.
     """
 
     ids: tuple[str, ...]
     labels: torch.Tensor
+    unimodal: dict[str, torch.Tensor]
     inputs: dict[str, torch.Tensor]
     lengths: dict[str, torch.Tensor]
 
@@ -35,6 +38,7 @@ class Batch:
         return replace(
             self,
             labels=self.labels.to(device),
+            unimodal={modality: x.to(device) for modality, x in self.unimodal.items()},
             inputs={modality: x.to(device) for modality, x in self.inputs.items()},
             lengths={modality: x.to(device) for modality, x in self.lengths.items()},
         )
@@ -61,8 +65,8 @@ class Clips:
         self.rows = sorted(rows, key=ids.__getitem__)
         self.ids = [ids[row] for row in self.rows]
         self.splits = [splits[row] for row in self.rows]
-        labels = table["label"].to_pylist()
-        self.labels = np.array([np.nan if labels[row] is None else labels[row] for row in self.rows], np.float32)
+        self.labels = self._labels(table["label"])
+        self.unimodal = {m: self._labels(table[column]) for m, column in UNIMODAL.items()}
         self.modalities = tuple(modalities)
         self._widths = widths
         self._columns = {m: table[column] for m in modalities if (column := _column(m)) in table.column_names}
@@ -79,10 +83,14 @@ class Clips:
         The clips of a step are drawn by id and seed, whatever the order of the table's rows; inside a
         step they are sorted by length, so that batches pad little while the step's gradient stays.
         """
-        drawn = np.random.default_rng([seed, epoch]).permutation(len(self)).tolist()
-        for start in range(0, len(drawn), size * accumulate):
-            step = sorted(drawn[start : start + size * accumulate], key=self._tokens.__getitem__)
+        for drawn in self.drawn(size * accumulate, seed, epoch):
+            step = sorted(drawn, key=self._tokens.__getitem__)
             yield [self.batch(step[i : i + size]) for i in range(0, len(step), size)]
+
+    def drawn(self, size: int, seed: int, epoch: int) -> list[list[int]]:
+        """Every clip once, by id and seed: the positions of one batch at a time."""
+        order = np.random.default_rng([seed, epoch]).permutation(len(self)).tolist()
+        return [order[start : start + size] for start in range(0, len(order), size)]
 
     def ordered(self, size: int) -> Iterator[list[int]]:
         """Every clip once, by length: the positions of one batch at a time."""
@@ -96,9 +104,14 @@ class Clips:
         return Batch(
             ids=tuple(self.ids[p] for p in positions),
             labels=torch.from_numpy(self.labels[list(positions)]),
+            unimodal={m: torch.from_numpy(x[list(positions)]) for m, x in self.unimodal.items()},
             inputs={m: _pad(clips) for m, clips in cells.items()},
             lengths={m: torch.tensor([len(clip) for clip in clips]) for m, clips in cells.items()},
         )
+
+    def _labels(self, column: pa.ChunkedArray) -> np.ndarray:
+        values = column.to_pylist()
+        return np.array([np.nan if values[row] is None else values[row] for row in self.rows], np.float32)
 
     def _cell(self, modality: str, row: int) -> np.ndarray:
         if modality == "text":

@@ -19,6 +19,7 @@ WEIGHTS = "weights.safetensors"
 CURVES = "curves.csv"
 ULABELS = "ulabels.parquet"
 PREDICTIONS = "predictions.parquet"
+CONTRIBUTIONS = "contributions.parquet"
 
 
 def save(folder: Path, network: BaseNetwork, run: dict[str, Any]) -> None:

@@ -1,8 +1,9 @@
-"""The one loop: AdamW, accumulation, early stop on the validation split. It never receives the test split."""
+"""The one loop: optimiser, accumulation, early stop on the validation split. It never receives the test split."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -57,13 +58,15 @@ def fit(
     seed: int,
     tell: Callable[[Mapping[str, Any]], None] = lambda row: None,
 ) -> History:
-    """Train in place and leave the weights of the epoch with the lowest validation MAE.
+    """Train in place and leave the weights of the epoch that the validation split prefers (hyper.Fit says how).
 
     tell: called with each epoch's row of the curves.
     Raises ParamsError where the loss ceases to be a number.
     """
     network.to(device())
-    optimizer = torch.optim.AdamW(_groups(network, groups))
+    optimizer = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[params.optimizer](
+        _groups(network, groups, params)
+    )
     curves: list[dict[str, Any]] = []
     ulabels: list[pa.Table] = []
     best_epoch, weights = 0, {}
@@ -74,12 +77,15 @@ def fit(
                 f"The loss of epoch {epoch} is not finite. Lower the learning rates under networks in params.yaml "
                 f"(now {', '.join(f'{name} {group.lr:g}' for name, group in groups.items())}), then: dvc repro train"
             )
-        curves.append({"epoch": epoch, "train_loss": sum(terms.values()), **_validate(network, valid)})
+        network.end_epoch(partial(_evaluated, network, train, list(train.ordered(EVALUATION_BATCH))))
+        curves.append(
+            {"epoch": epoch, "train_loss": sum(terms.values()), **_validate(network, valid, params, seed, epoch)}
+        )
         curves[-1] |= {f"loss_{name}": value for name, value in terms.items()}
         tell(curves[-1])
         if (made := network.ulabels()) is not None:
             ulabels.append(made.add_column(0, tables.ULABELS.field("epoch"), pa.array([epoch] * len(made), pa.int32())))
-        if not best_epoch or curves[-1]["valid_mae"] < curves[best_epoch - 1]["valid_mae"]:
+        if not best_epoch or _criterion(curves[-1], params) < _criterion(curves[best_epoch - 1], params):
             best_epoch = epoch
             weights = {name: value.clone() for name, value in network.state_dict().items()}
         if epoch - best_epoch >= params.patience:
@@ -105,37 +111,52 @@ def _train_epoch(
         for batch in (batch.to(device()) for batch in step):
             output = forward(network, batch)
             terms = network.loss(output, batch)
-            (sum(terms.values(), torch.zeros(())) * (len(batch) / clips)).backward()  # the mean over the step
+            share = len(batch) / clips if params.gradients == "mean" else 1.0
+            (sum(terms.values(), torch.zeros(())) * share).backward()
             network.observe(output, batch, epoch)
             for name, term in terms.items():
                 totals[name] = totals.get(name, 0.0) + term.item() * len(batch)
-        optimizer.step()
+        if params.gradients == "mean" or len(step) == params.accumulate:
+            optimizer.step()
     return {name: total / len(train) for name, total in totals.items()}
 
 
-@torch.inference_mode()
-def _validate(network: BaseNetwork, valid: Clips) -> dict[str, float | None]:
-    """Loss, MAE and correlation of the validation split, each clip counting the same."""
+@torch.no_grad()
+def _evaluated(network: BaseNetwork, clips: Clips, batches: Sequence[Sequence[int]]) -> Iterator[tuple[Output, Batch]]:
     network.eval()
-    loss, predictions, labels = 0.0, [], []
-    for positions in valid.ordered(EVALUATION_BATCH):
-        batch = valid.batch(positions).to(device())
-        output = forward(network, batch)
-        loss += sum(term.item() for term in network.loss(output, batch).values()) * len(batch)
-        predictions.append(output["fusion"].prediction.float().cpu().numpy())
+    for positions in batches:
+        batch = clips.batch(positions).to(device())
+        yield forward(network, batch), batch
+
+
+def _validate(network: BaseNetwork, valid: Clips, params: Fit, seed: int, epoch: int) -> dict[str, float | None]:
+    """Loss, MAE and correlation of the validation split; the loss over clips, or over batches (hyper.Fit)."""
+    by_clip = params.validation == "clips"
+    batches = list(valid.ordered(EVALUATION_BATCH)) if by_clip else valid.drawn(params.batch, seed, epoch)
+    losses, sizes, predictions, labels = [], [], [], []
+    for output, batch in _evaluated(network, valid, batches):
+        losses.append(sum(term.item() for term in network.loss(output, batch).values()))
+        sizes.append(len(batch))
+        predictions.append(output["fusion"].prediction.detach().float().cpu().numpy())
         labels.append(batch.labels.cpu().numpy())
+    loss = float(np.average(losses, weights=sizes if by_clip else None))
     p, y = np.concatenate(predictions), np.concatenate(labels)
-    return {"valid_loss": loss / len(valid), "valid_mae": metrics.mae(p, y), "valid_corr": metrics.corr(p, y)}
+    return {"valid_loss": loss, "valid_mae": metrics.mae(p, y), "valid_corr": metrics.corr(p, y)}
 
 
-def _groups(network: BaseNetwork, groups: Mapping[str, Group]) -> list[dict[str, Any]]:
-    """Two optimiser groups a group: weights decay, biases and norms do not."""
+def _criterion(row: Mapping[str, Any], params: Fit) -> float:
+    return float(row["valid_mae"] if params.validation == "clips" else round(row["valid_loss"], 4))
+
+
+def _groups(network: BaseNetwork, groups: Mapping[str, Group], params: Fit) -> list[dict[str, Any]]:
+    """Two optimiser groups a group: what decays, and biases and norms that do not."""
     settings = []
     for name, parameters in network.parameter_groups().items():
         if name not in groups:
             raise ParamsError(f"params.yaml: the network's groups have no '{name}', only {sorted(groups)}. Add it.")
+        all_decay = params.optimizer == "adam" and name != "text"
         for decays in (True, False):
-            members = [parameter for parameter in parameters if (parameter.ndim > 1) == decays]
+            members = [parameter for parameter in parameters if (all_decay or parameter.ndim > 1) == decays]
             decay = groups[name].weight_decay if decays else 0.0
             settings.append({"params": members, "lr": groups[name].lr, "weight_decay": decay})
-    return settings
+    return [group for group in settings if group["params"]]

@@ -1,7 +1,8 @@
 """A network's hyper-parameters on one data set: a block of `networks.<name>` in params.yaml."""
 
+from collections.abc import Mapping
 from inspect import signature
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -25,19 +26,28 @@ class _Block(BaseModel):
 
 
 class Group(_Block):
-    """AdamW's settings for one group of parameters."""
+    """The optimiser's settings for one group of parameters."""
 
     lr: PositiveFloat
     weight_decay: NonNegativeFloat
 
 
 class Fit(_Block):
-    """The loop's settings. A step of the optimiser sees batch * accumulate clips."""
+    """The loop's settings. A step of the optimiser sees batch * accumulate clips.
+
+    adamw decays weights, not biases and norms; adam is Adam with L2 as the field's released code has it: on
+    everything but the text encoder's biases and norms. sum: a step's gradients are summed over its batches, and
+    clips that do not fill a step are no step. batches: the epoch is chosen by the mean over validation batches, drawn
+    anew, of their mean loss, rounded to 4 digits.
+    """
 
     batch: PositiveInt
     accumulate: PositiveInt
     max_epochs: PositiveInt
-    patience: PositiveInt  # epochs without a better validation MAE before it stops
+    patience: PositiveInt  # epochs without a better validation before it stops
+    optimizer: Literal["adamw", "adam"]
+    gradients: Literal["mean", "sum"]
+    validation: Literal["clips", "batches"]  # clips: by the MAE over clips
 
 
 class Hyper(_Block):
@@ -46,6 +56,16 @@ class Hyper(_Block):
     architecture: dict[str, Any]
     groups: dict[str, Group]
     fit: Fit
+
+
+def merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested mappings in one; where two tell the same key, the later."""
+    result: dict[str, Any] = {}
+    for layer in layers:
+        for key, value in layer.items():
+            both = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
+            result[key] = merged(result[key], value) if both else value
+    return result
 
 
 def named(*names: str) -> AfterValidator:

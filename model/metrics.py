@@ -11,14 +11,46 @@ import numpy as np
 
 Convention = Literal["mosi", "sims"]
 Scores = dict[str, float | None]
+Classes = tuple[np.ndarray, np.ndarray, np.ndarray]  # predicted, true, which clips count: (N,) each
 
 SIMS_EDGES = {"acc2": (0.0,), "acc3": (-0.1, 0.1), "acc5": (-0.7, -0.1, 0.1, 0.7)}  # classes are open below
 
 
 def score(convention: Convention, predictions: np.ndarray, labels: np.ndarray) -> Scores:
     """Every measure of the convention, unrounded; None where it is not defined."""
-    measure = {"mosi": _mosi, "sims": _sims}[convention]
-    return measure(np.asarray(predictions, np.float32), np.asarray(labels, np.float32))
+    p, y = comparable(convention, predictions, labels)
+    scores: Scores = {"mae": mae(p, y), "corr": corr(p, y)}
+    for name, (predicted, true, counted) in classes(convention, p, y).items():
+        measure = _f1 if name.startswith("f1") else _accuracy
+        scores[name] = measure(predicted[counted], true[counted])
+    return scores
+
+
+def comparable(convention: Convention, predictions: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Both as the convention measures them: float32, those of CH-SIMS clipped to [-1, 1] before everything."""
+    p, y = np.asarray(predictions, np.float32), np.asarray(labels, np.float32)
+    return (p, y) if convention == "mosi" else (p.clip(-1, 1), y.clip(-1, 1))
+
+
+def classes(convention: Convention, p: np.ndarray, y: np.ndarray) -> dict[str, Classes]:
+    """What each accuracy (acc*) and weighted F1 (f1*) compares, of `comparable` values (N,).
+
+    mosi: *_nonneg is negative / non-negative, *_pos negative / positive without label 0;
+    sims: acc2 is non-positive / positive.
+    """
+    everywhere = np.ones(len(y), bool)
+    if convention == "sims":
+        binned = {name: (_bins(p, edges), _bins(y, edges), everywhere) for name, edges in SIMS_EDGES.items()}
+        return {"acc2": binned["acc2"], "f1": binned["acc2"], "acc3": binned["acc3"], "acc5": binned["acc5"]}
+    nonneg, pos = (p >= 0, y >= 0, everywhere), (p > 0, y > 0, y != 0)
+    return {
+        "acc2_nonneg": nonneg,
+        "f1_nonneg": nonneg,
+        "acc2_pos": pos,
+        "f1_pos": pos,
+        "acc5": (np.round(p.clip(-2, 2)), np.round(y.clip(-2, 2)), everywhere),
+        "acc7": (np.round(p.clip(-3, 3)), np.round(y.clip(-3, 3)), everywhere),
+    }
 
 
 def mae(predictions: np.ndarray, labels: np.ndarray) -> float:
@@ -39,35 +71,6 @@ def summary(scores: Sequence[Scores]) -> dict[str, object]:
         **{name: _over(np.mean, values) for name, values in columns.items()},
         "std": {name: _over(np.std, values) for name, values in columns.items()},
         "seeds": len(scores),
-    }
-
-
-def _mosi(p: np.ndarray, y: np.ndarray) -> Scores:
-    """MOSI and MOSEI: *_nonneg is negative / non-negative, *_pos negative / positive without label 0."""
-    told = y != 0
-    return {
-        "mae": mae(p, y),
-        "corr": corr(p, y),
-        "acc2_nonneg": _accuracy(p >= 0, y >= 0),
-        "f1_nonneg": _f1(p >= 0, y >= 0),
-        "acc2_pos": _accuracy(p[told] > 0, y[told] > 0),
-        "f1_pos": _f1(p[told] > 0, y[told] > 0),
-        "acc5": _accuracy(np.round(p.clip(-2, 2)), np.round(y.clip(-2, 2))),
-        "acc7": _accuracy(np.round(p.clip(-3, 3)), np.round(y.clip(-3, 3))),
-    }
-
-
-def _sims(p: np.ndarray, y: np.ndarray) -> Scores:
-    """CH-SIMS: everything on values clipped to [-1, 1]; acc2 is non-positive / positive."""
-    p, y = p.clip(-1, 1), y.clip(-1, 1)
-    classes = {name: (_bins(p, edges), _bins(y, edges)) for name, edges in SIMS_EDGES.items()}
-    return {
-        "mae": mae(p, y),
-        "corr": corr(p, y),
-        "acc2": _accuracy(*classes["acc2"]),
-        "f1": _f1(*classes["acc2"]),
-        "acc3": _accuracy(*classes["acc3"]),
-        "acc5": _accuracy(*classes["acc5"]),
     }
 
 

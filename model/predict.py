@@ -1,6 +1,7 @@
 """Predictions for the clips of any training table that holds the features a run was trained on."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pyarrow as pa
 import torch
 
 from model import checkpoint
-from model.batch import Clips
+from model.batch import Batch, Clips
 from model.fit import EVALUATION_BATCH, device, forward
 from model.network import BRANCHES, BaseNetwork
 from pipeline import tables
@@ -50,6 +51,36 @@ def infer(network: BaseNetwork, clips: Clips) -> pa.Table:
             for position, value, is_there in zip(positions, predicted, there, strict=True):
                 rows[position][branch] = value if is_there else None
     return tables.rows(tables.RUN_PREDICTIONS, rows)
+
+
+@torch.inference_mode()
+def contributions(network: BaseNetwork, clips: Clips, seed: int) -> pa.Table:
+    """tables.CONTRIBUTIONS: each clip's prediction without a modality, and with the modality of another clip.
+
+    The others are drawn by seed: every clip lends to one and borrows from one, never itself where there are two.
+    """
+    network.eval()
+    circle = np.random.default_rng(seed).permutation(len(clips))
+    lender = dict(zip(circle.tolist(), np.roll(circle, -1).tolist(), strict=True))
+    rows = []
+    for positions in clips.ordered(EVALUATION_BATCH):
+        batch, other = clips.batch(positions), clips.batch([lender[position] for position in positions])
+        for modality in clips.modalities:
+            masked = _with(batch, modality, batch.inputs[modality], torch.zeros_like(batch.lengths[modality]))
+            shuffled = _with(batch, modality, other.inputs[modality], other.lengths[modality])
+            predicted = [
+                forward(network, x.to(device()))["fusion"].prediction.float().tolist() for x in (masked, shuffled)
+            ]
+            rows += [
+                {"id": clip, "modality": modality, "masked": without, "shuffled": borrowed}
+                for clip, without, borrowed in zip(batch.ids, *predicted, strict=True)
+            ]
+    return tables.rows(tables.CONTRIBUTIONS, sorted(rows, key=lambda row: (row["id"], row["modality"])))
+
+
+def _with(batch: Batch, modality: str, x: torch.Tensor, lengths: torch.Tensor) -> Batch:
+    """The batch with another input in one modality."""
+    return replace(batch, inputs={**batch.inputs, modality: x}, lengths={**batch.lengths, modality: lengths})
 
 
 def check_fits(run: Mapping[str, Any], found: Mapping[str, Any]) -> None:

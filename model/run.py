@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,19 +37,26 @@ CARRIED = (  # from the table's metadata to run.json
 
 @dataclass(frozen=True)
 class Job:
-    """What decides a run. encoder: a folder or hub name; block: the one of networks.<network> that hyper is."""
+    """What decides a run. preset, values, block, changes: where hyper comes from (hyper.merged);
+    encoder: a folder or hub name."""
 
     table: Path
     network: str
-    seed: int
+    preset: str
+    values: str
     block: str
+    changes: Mapping[str, Any]
     hyper: Hyper
+    seed: int
     encoder: Path | str
     threads: int
 
 
-def train(job: Job, folder: Path) -> dict[str, Any]:
-    """Fit on the train and valid splits, then write the run's files into `folder`, made here. Returns run.json."""
+def train(job: Job, folder: Path, ended: Callable[[], None] = lambda: None) -> dict[str, Any]:
+    """Fit on the train and valid splits, then write the run's files into `folder`, made here. Returns run.json.
+
+    ended: called at the end of every epoch.
+    """
     torch.set_num_threads(job.threads)
     table = tables.read_arrow(job.table)
     metadata = tables.metadata(table)
@@ -59,13 +66,15 @@ def train(job: Job, folder: Path) -> dict[str, Any]:
     run = _describe(job, metadata, bert.config.to_diff_dict() if bert else None)
     network = checkpoint.network_of(run, bert)
     seen, held_out = (predict.clips_for(run, table, split) for split in ("train", "valid"))
-    history = fit(network, seen, held_out, job.hyper.groups, job.hyper.fit, job.seed, _Teller(job))
+    history = fit(network, seen, held_out, job.hyper.groups, job.hyper.fit, job.seed, _Teller(job, ended))
     run |= {"best_epoch": history.best_epoch, "epochs": len(history.curves)}
     run["valid"] = {name: history.best[f"valid_{name}"] for name in ("loss", "mae", "corr")}
     folder.mkdir(parents=True)
     checkpoint.save(folder, network, run)
     _write(folder, history)
     tables.write(folder / checkpoint.PREDICTIONS, predict.infer(network, predict.clips_for(run, table)))
+    tested = predict.contributions(network, predict.clips_for(run, table, "test"), job.seed)
+    tables.write(folder / checkpoint.CONTRIBUTIONS, tested)
     return run
 
 
@@ -87,11 +96,13 @@ def untrainable(table: pa.Table) -> str | None:
 class _Teller:
     """A line an epoch of a long run, so that nobody waits in the dark; short epochs share one."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, ended: Callable[[], None]) -> None:
+        self.ended = ended
         self.name = f"{job.table.stem}/{job.network}-{job.seed}"
         self.last = time.monotonic()
 
     def __call__(self, row: Mapping[str, Any]) -> None:
+        self.ended()
         now = time.monotonic()
         if now - self.last > SECONDS_A_LINE:
             self.last = now
@@ -110,7 +121,10 @@ def _describe(job: Job, metadata: Mapping[str, Any], encoder_config: dict[str, A
         "encoder_config": config or None,
         "network": job.network,
         "seed": job.seed,
+        "preset": job.preset,
+        "values": job.values,
         "block": job.block,
+        "changes": dict(job.changes),
         "hyper": job.hyper.model_dump(),
         "threads": job.threads,
         "precision": precision(),

@@ -1,47 +1,54 @@
 """Self-MM: one multimodal and three unimodal tasks over shared features (Yu et al., AAAI 2021)."""
 
-from collections.abc import Mapping
-from typing import Annotated
+from collections.abc import Callable, Iterator, Mapping
+from typing import Annotated, Literal
 
 import pyarrow as pa
 import torch
-from pydantic import NonNegativeFloat, PositiveInt
+from pydantic import PositiveInt
 from torch import nn
 
 from model.batch import Batch
 from model.encoders import SequenceEncoder, TextEncoder
 from model.hyper import Share, named
 from model.network import BRANCHES, BaseNetwork, Branch, Dims, Output
-from model.ulgm import Ulgm
+from model.ulgm import Settings, Ulgm
 
 
 class Head(nn.Module):
-    """F* = ReLU(W1 F + b1); y = W2 F* + b2."""
+    """F* = ReLU(W1 F + b1); y = W2 F* + b2; a second layer, as in the released code, lies between F* and y."""
 
-    def __init__(self, width: int, projected: int, dropout: float) -> None:
+    def __init__(self, width: int, projected: int, dropout: float, layers: int) -> None:
         super().__init__()
         self.dropout = nn.Dropout(dropout)
         self.project = nn.Linear(width, projected)
+        self.deeper = nn.ModuleList(nn.Linear(projected, projected) for _ in range(layers - 1))
         self.predict = nn.Linear(projected, 1)
 
     def forward(self, x: torch.Tensor) -> Branch:
-        feature = torch.relu(self.project(self.dropout(x)))  # (B, projected)
-        return Branch(feature, self.predict(feature)[:, 0].float())  # (B,)
+        feature = x = torch.relu(self.project(self.dropout(x)))  # (B, projected), F*
+        for layer in self.deeper:
+            x = torch.relu(layer(x))
+        return Branch(feature, self.predict(x)[:, 0].float())  # (B,)
 
 
 class Network(BaseNetwork):
-    """frames: size of the LSTM's state, for audio and vision; projected, dropout: of each head's F*;
-    min_alpha: see ulgm.shifted."""
+    """tasks: the unimodal tasks trained beside M; layers: hidden layers of a head; frames: size of the LSTM's state,
+    for audio and vision; outputs: of a Linear after it, null for none (F_s is the state); projected, dropout: of
+    each head's F*; ulgm: see ulgm.Settings."""
 
     GROUPS = ("text", "audio", "vision", "heads")
 
     def __init__(
         self,
         dims: Dims,
+        tasks: list[Literal["text", "audio", "vision"]],
+        layers: PositiveInt,
         frames: Annotated[Mapping[str, PositiveInt], named("audio", "vision")],
+        outputs: Annotated[Mapping[str, PositiveInt], named("audio", "vision")] | None,
         projected: Annotated[Mapping[str, PositiveInt], named(*BRANCHES)],
         dropout: Annotated[Mapping[str, Share], named(*BRANCHES)],
-        min_alpha: NonNegativeFloat,
+        ulgm: Settings,
     ) -> None:
         super().__init__()
         encoders: dict[str, TextEncoder | SequenceEncoder] = {}
@@ -49,32 +56,40 @@ class Network(BaseNetwork):
             encoders["text"] = TextEncoder(dims.encoder)
         for modality, columns in (("audio", dims.audio), ("vision", dims.vision)):
             if columns:
-                encoders[modality] = SequenceEncoder(columns, frames[modality])
-        widths = {modality: encoder.width for modality, encoder in encoders.items()}
-        widths["fusion"] = sum(widths.values())
+                encoders[modality] = SequenceEncoder(columns, frames[modality], outputs[modality] if outputs else None)
         self.encoders = nn.ModuleDict(encoders)
-        self.heads = nn.ModuleDict({b: Head(width, projected[b], dropout[b]) for b, width in widths.items()})
-        self.ulgm = Ulgm(dims.modalities, dims.label_range, min_alpha)
+        widths = {str(modality): encoder.width for modality, encoder in encoders.items() if modality in tasks}
+        widths["fusion"] = sum(encoder.width for encoder in encoders.values())
+        self.heads = nn.ModuleDict({b: Head(width, projected[b], dropout[b], layers) for b, width in widths.items()})
+        self.ulgm = Ulgm([m for m in widths if m != "fusion"], dims.label_range, ulgm)
 
     def forward(self, batch: Batch) -> Output:
         seen = {m: encode(batch.inputs[m], batch.lengths[m]) for m, encode in self.encoders.items()}  # (B, d_s) each
         seen["fusion"] = torch.cat(list(seen.values()), dim=-1)  # (B, d_t + d_a + d_v)
-        return {branch: self.heads[branch](x) for branch, x in seen.items()}
+        return {branch: head(seen[branch]) for branch, head in self.heads.items()}
 
     def loss(self, output: Output, batch: Batch) -> dict[str, torch.Tensor]:
         """(10), term by term; a clip without the modality adds 0 to that modality's term."""
         terms = {"fusion": (output["fusion"].prediction - batch.labels).abs().mean()}
-        for modality, target in self.ulgm.targets(batch).items():
-            weight = torch.tanh((target - batch.labels).abs()) * batch.present(modality)  # (B,)
-            terms[modality] = (weight * (output[modality].prediction - target).abs()).mean()
+        targets = self.ulgm.targets(batch)
+        for modality, weight in self.ulgm.weights(batch, targets, self.training).items():
+            error = (output[modality].prediction - targets[modality].nan_to_num()).abs()  # (B,)
+            terms[modality] = (weight * error).mean()
         return terms
 
     def observe(self, output: Output, batch: Batch, epoch: int) -> None:
         self.ulgm.update({branch: part.feature for branch, part in output.items()}, batch, epoch)
 
+    def end_epoch(self, evaluated: Callable[[], Iterator[tuple[Output, Batch]]]) -> None:
+        if self.ulgm.settings["centres"] == "epoch":
+            for output, batch in evaluated():
+                self.ulgm.store({branch: part.feature for branch, part in output.items()}, batch)
+            self.ulgm.recentre()
+
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         groups = {modality: list(encoder.parameters()) for modality, encoder in self.encoders.items()}
         return {**groups, "heads": list(self.heads.parameters())}
 
-    def ulabels(self) -> pa.Table:
-        return self.ulgm.table()
+    def ulabels(self) -> pa.Table | None:
+        made = self.ulgm.modalities and self.ulgm.settings["labels"] == "generated"
+        return self.ulgm.table() if made else None

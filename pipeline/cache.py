@@ -19,6 +19,9 @@ from typing import Any
 from pipeline import paths
 
 KEY_LENGTH = 64
+RUNS = "runs"  # kinds: all of a run but its weights,
+WEIGHTS = "weights"  # and the weights, which not every run keeps
+LOGS = "logs"  # no kind: a file for each run ever trained (paths.log), which goes with its run
 
 
 def key(**parts: Any) -> str:
@@ -99,6 +102,15 @@ def prune() -> int:
         for path in [*(p for p in _entries(root) if p.name not in used), *root.glob("??/.*.part")]:
             freed += _size(path)
             _remove(path)
+    return freed + _prune_logs()
+
+
+def _prune_logs() -> int:
+    runs = {path.name for path in _entries(paths.cache() / RUNS)}
+    orphans = [path for path in (paths.cache() / LOGS).glob("*") if path.stem not in runs]
+    freed = sum(_size(path) for path in orphans)
+    for path in orphans:
+        _remove(path)
     return freed
 
 
@@ -112,7 +124,7 @@ def _publish(part: Path, path: Path) -> None:
 
 def _kinds() -> list[Path]:
     root = paths.cache()
-    return sorted(p for p in root.iterdir() if p.is_dir()) if root.is_dir() else []
+    return sorted(p for p in root.iterdir() if p.is_dir() and p.name != LOGS) if root.is_dir() else []
 
 
 def _entries(root: Path) -> list[Path]:

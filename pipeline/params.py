@@ -1,5 +1,6 @@
 """params.yaml, block by block, checked by pydantic. No model has a default: DVC cannot see one in code."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -60,6 +61,29 @@ def read(file: Path = paths.PARAMS) -> dict[str, Any]:
         return dict(yaml.safe_load(file.read_text()))
     except (yaml.YAMLError, ValueError, TypeError) as error:
         raise ParamsError(f"{file} is not a YAML mapping of blocks: {error}") from None
+
+
+def flat(nested: Mapping[str, Any]) -> dict[str, Any]:
+    """The innermost values by their dotted keys, as DVC writes them: {"a": {"b": 1}} -> {"a.b": 1}."""
+    found: dict[str, Any] = {}
+    for key, value in nested.items():
+        if isinstance(value, Mapping):
+            found |= {f"{key}.{inner}": deepest for inner, deepest in flat(value).items()}
+        else:
+            found[key] = value
+    return found
+
+
+def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """The other way."""
+    found: dict[str, Any] = {}
+    for key, value in flat.items():
+        *outer, last = key.split(".")
+        place = found
+        for name in outer:
+            place = place.setdefault(name, {})
+        place[last] = value
+    return found
 
 
 def workers() -> int:

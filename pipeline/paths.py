@@ -26,6 +26,8 @@ METRICS = DATA / "metrics.json"
 PLOTS = DATA / "plots"  # what `dvc plots` draws
 REPORT = DATA / "report"
 EXPORT = DATA / "export"
+EXPERIMENTS = DATA / "experiments"  # what `rawmsa experiment` asks for: <dataset>/<name>.json
+TUNE = DATA / "tune"
 LOCK = DATA / ".lock"
 
 
@@ -52,6 +54,10 @@ def run(dataset: str, network: str, seed: int) -> Path:
     return RUNS / dataset / f"{network}-{seed}"
 
 
+def experiment(dataset: str, name: str) -> Path:
+    return EXPERIMENTS / dataset / f"{name}.json"
+
+
 def cache() -> Path:
     """The clip and run cache: RAWMSA_CACHE, else under the main checkout's .dvc/tmp.
 
@@ -61,3 +67,8 @@ def cache() -> Path:
     if chosen := os.environ.get("RAWMSA_CACHE"):
         return Path(chosen)
     return Path(os.environ.get("DVC_ROOT", ".")) / ".dvc" / "tmp" / "rawmsa"
+
+
+def log(key: str) -> Path:
+    """When, where and from which revision a run was trained: it differs between equal runs, so it is no output."""
+    return cache() / "logs" / f"{key}.json"

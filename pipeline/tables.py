@@ -118,7 +118,23 @@ ULABELS = pa.schema(
     [
         pa.field("epoch", pa.int32(), nullable=False),
         pa.field("id", pa.string(), nullable=False),
-        *(pa.field(modality, pa.float32()) for modality in MODALITIES),  # null: the modality is absent
+        *(pa.field(modality, pa.float32()) for modality in MODALITIES),  # null: absent, or no such task
+        # What made them in this epoch; null in the first, which makes none: the value before the momentum, then by
+        # branch alpha and the distances to the centres of the positive and the negative class.
+        *(pa.field(f"raw_{modality}", pa.float32()) for modality in MODALITIES),
+        *(
+            pa.field(f"{noted}_{branch}", pa.float32())
+            for noted in ("alpha", "positive", "negative")
+            for branch in ("fusion", *MODALITIES)
+        ),
+    ]
+)
+CONTRIBUTIONS = pa.schema(  # what the test predictions become without a modality
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("modality", pa.string(), nullable=False),
+        pa.field("masked", pa.float32(), nullable=False),  # the modality is absent
+        pa.field("shuffled", pa.float32(), nullable=False),  # it is another test clip's
     ]
 )
 RUN_PREDICTIONS = pa.schema(

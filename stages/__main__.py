@@ -18,7 +18,7 @@ except ImportError:
 from pipeline import params, workers
 from pipeline.errors import RawmsaError
 
-STAGES = ("ingest", "transcribe", "text", "audio", "vision", "assemble", "train", "evaluate", "report")
+STAGES = ("ingest", "transcribe", "text", "audio", "vision", "assemble", "train", "evaluate", "experiment", "report")
 
 app = typer.Typer(
     help="From raw video to sentiment tables. Drop videos into data/raw/<dataset>/, then: dvc repro",
@@ -90,6 +90,80 @@ def export(
 
 
 @app.command(rich_help_panel="Commands")
+def experiment(
+    name: Annotated[
+        Literal["table1", "table3", "table4", "ulgm", "figure4", "figure5"] | None,
+        typer.Argument(help="Numbered as in the paper."),
+    ] = None,
+    dataset: Annotated[str, typer.Option(help="A data set with labels, e.g. demo.")] = "",
+) -> None:
+    r"""Make a table or figure of the paper on a data set, and print it.
+
+    rawmsa experiment table4 --dataset demo
+
+    table1: Self-MM beside floors and published figures;
+    table3: human labels (label_T, label_A, label_V) in the u-labels' place;
+    table4: the eight sets of unimodal tasks;
+    ulgm: momentum, weights, equations (6) and (7) and more, one at a time;
+    figure4: how the u-labels spread, by epoch; figure5: three clips.
+
+    The name is added to experiment.datasets in params.yaml, where a later
+    dvc repro finds it, and dvc repro report makes what is due. A grid that
+    was stopped goes on where it was. As an experiment of DVC:
+    dvc exp run -S '++experiment.datasets.demo=\[table4]'
+
+    Without a NAME this is the stage: it makes all that params.yaml asks for.
+    """
+    if name is None:
+        return _stage("experiment")()
+    if not dataset:
+        raise typer.BadParameter(f"expected a data set, e.g. rawmsa experiment {name} --dataset demo")
+    from stages import experiment as door
+
+    return door.run(name, dataset)
+
+
+@app.command(rich_help_panel="Commands")
+def runs(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(help="Two to compare: <dataset>/<network>-<seed>, or the first digits of a key."),
+    ] = None,
+    dataset: Annotated[str | None, typer.Option(help="Only its runs.")] = None,
+    network: Annotated[str | None, typer.Option(help="Only its runs.")] = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="Those of the cache too: of experiments, draws of tune, past parameters.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON, whole and unrounded, not a table.")] = False,
+) -> None:
+    """List the runs with their parameters, MAE and when they were trained; or compare two: rawmsa runs A B."""
+    from stages import runs as door
+
+    if names:
+        door.comparison(names, json)
+    else:
+        door.listing(every, dataset, network, json)
+
+
+@app.command(rich_help_panel="Commands")
+def tune(
+    dataset: Annotated[str, typer.Option(help="A data set of data/tables that has labels.")],
+    network: Annotated[str | None, typer.Option(help="One of train.networks; default: the only one.")] = None,
+    draws: Annotated[int | None, typer.Option(help="How many; default: tune.draws of params.yaml.", min=1)] = None,
+) -> None:
+    """Look for better values by random search, scored on the validation split alone; stopped, it goes on where it was.
+
+    The ranges are tune.space of params.yaml. Every draw goes to data/tune/<dataset>-<network>.csv, the best as a block
+    for params.yaml to the .yaml beside it.
+    """
+    from stages import tune as door
+
+    workers.use_threads(params.threads())
+    with workers.lock("tune"):
+        door.main(dataset, network, draws)
+
+
+@app.command(rich_help_panel="Commands")
 def results() -> None:
     """Print the results table of the last run and where the report lies."""
     from pipeline import paths
@@ -132,7 +206,7 @@ def _stage(name: str) -> Callable[[], None]:
     return command
 
 
-for _name in STAGES:
+for _name in (name for name in STAGES if name != "experiment"):  # which is a command too, above
     app.command(_name, rich_help_panel="Stages (dvc repro runs those that are due)")(_stage(_name))
 
 

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,10 @@ from model import checkpoint, run
 from model.predict import clips_for, infer, predict
 from pipeline import paths, tables, workers
 from pipeline.errors import AssetError, MediaError, ParamsError, TableError
-from stages import evaluate, train
+from stages import evaluate, jobs, train
 from stages import predict as door
 from tests import tiny
+from tests.trainable import CHOICE, write_params, write_table
 
 
 @pytest.fixture
@@ -31,7 +31,9 @@ def _train(place: Path, folder: Path, seed: int = 7) -> Path:
     table = tiny.table(absent=[(3, "audio"), (4, "text")])
     tables.write_arrow(place / "made.arrow", table, tables.metadata(table))
     encoder = tiny.encoder(place / "bert")
-    run.train(run.Job(place / "made.arrow", "self_mm", seed, "mosi", tiny.hyper(), encoder, threads=1), folder)
+    run.train(
+        run.Job(place / "made.arrow", "self_mm", "paper", "made", "mosi", {}, tiny.hyper(), seed, encoder, 1), folder
+    )
     shutil.rmtree(encoder)  # a run needs no encoder but its own
     return folder
 
@@ -109,41 +111,14 @@ def test_a_run_without_weights_says_where_they_went(folder: Path):
 
 
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def project(trainable: Path) -> Path:
     """A project with two training tables, one of them without labels."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("RAWMSA_CACHE", str(tmp_path / "cache"))
-    _table("made")
-    _table("mine", splits=(None,) * 3)
-    tiny.encoder(Path("tiny"))
-    _params()
-    return tmp_path
-
-
-@pytest.fixture
-def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tasks without processes, which cost seconds each to start."""
-
-    def run_here(function: Callable[[Any], Any], tasks: Sequence[Any], **_: object) -> Iterator[workers.Outcome[Any]]:
-        yield from (workers.Outcome(index, function(task), None) for index, task in enumerate(tasks))
-
-    monkeypatch.setattr(workers, "run", run_here)
-
-
-def _table(name: str, **kwargs: object) -> None:
-    table = tiny.table(dataset=name, **kwargs)
-    tables.write_arrow(paths.table(name), table, tables.metadata(table))
+    write_table("mine", splits=(None,) * 3)
+    return trainable
 
 
 def _params(**changes: object) -> None:
-    blocks = {
-        "workers": 1,
-        "threads": 1,
-        "train": {"networks": ["self_mm"], "seeds": {"default": [1, 2]}, "keep": "best", **changes},
-        "networks": {"self_mm": {"mosi": tiny.hyper(max_epochs=2).model_dump()}},
-        "evaluate": {"unlabelled_run": "made/self_mm"},
-    }
-    Path("params.yaml").write_text(yaml.safe_dump(blocks))
+    write_params(train=changes)
 
 
 def _column(file: Path, name: str) -> list[str]:
@@ -185,7 +160,7 @@ def test_runs_depend_on_their_table_alone(
 ):
     train.main()
     first = _bytes(paths.RUNS)
-    _table("second")
+    write_table("second")
     capsys.readouterr()
     train.main()  # a second data set does not retrain the first
     assert "4 runs, computed 2, from cache 2" in capsys.readouterr().out
@@ -221,7 +196,7 @@ def test_keep_all_trains_again_only_what_lost_its_weights(
 
 def test_a_table_that_cannot_be_trained_on_is_named(project: Path, capsys: pytest.CaptureFixture[str]):
     paths.table("made").unlink()
-    _table("short", splits=("train", "train"))
+    write_table("short", splits=("train", "train"))
     train.main()
     out = capsys.readouterr().out
     assert "short is not trained on: its valid split has no clips; give rows of label.csv the mode 'valid'" in out
@@ -237,9 +212,10 @@ def test_seeds_need_a_default(project: Path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"networks": []}, r"train.networks: found \[\], list should have at least 1 item"),
-        ({"networks": ["selfmm"]}, "names 'selfmm', but there is no model/selfmm.py with a Network"),
-        ({"networks": ["self_mm", "self_mm"]}, r"train.networks: found \['self_mm', 'self_mm'\].* expected each once"),
+        ({"networks": {}}, r"train.networks: found {}, dictionary should have at least 1 item"),
+        ({"networks": {"self_mm": CHOICE | {"preset": "papr"}}}, "presets has paper, but train.networks names 'papr'"),
+        ({"networks": {"self_mm": CHOICE | {"values": "mine"}}}, "values has made, but train.networks names 'mine'"),
+        ({"networks": {"selfmm": CHOICE}}, "names 'selfmm', but there is no model/selfmm.py with a Network"),
         ({"seeds": {"default": [1], "made": [1, 1]}}, r"train.seeds.made: found \[1, 1\].* expected each once"),
         ({"seeds": {"default": [-1]}}, "train.seeds.default.0: found -1, .* greater than or equal to 0"),
         ({"seeds": {"default": []}}, r"train.seeds.default: found \[\], list should have at least 1 item"),
@@ -266,9 +242,10 @@ def test_a_fault_in_train_stops_before_anything_is_lost(
         ),
         ("groups", {"text": {"lr": -1, "weight_decay": 0}}, "groups.text.lr: found -1, .* greater than 0"),
         ("architecture", {"frames": {"audoi": 16}}, "architecture.frames: found {'audoi': 16}, .* keys audio, vision"),
-        ("architecture", {"min_alpha": "abc"}, "architecture.min_alpha: found 'abc', .* valid number"),
+        ("architecture", {"layers": "abc"}, "architecture.layers: found 'abc', .* valid integer"),
+        ("architecture", {"ulgm": tiny.ULGM | {"clamps": 1}}, "architecture.ulgm.clamps: found 1, extra inputs"),
         ("architecture", {"dropout": {"fusion": 1.5}}, "architecture.dropout.fusion: found 1.5, .* less than 1"),
-        ("architecture", {"layers": 2}, "architecture.layers: found 2, extra inputs are not permitted"),
+        ("architecture", {"depth": 2}, "architecture.depth: found 2, extra inputs are not permitted"),
     ],
 )
 def test_a_fault_in_a_networks_block_stops_before_anything_runs(
@@ -276,7 +253,7 @@ def test_a_fault_in_a_networks_block_stops_before_anything_runs(
 ):
     _nothing_runs(monkeypatch)
     _networks_block(part, wrong)
-    with pytest.raises(ParamsError, match=f"networks.self_mm.mosi.{message}"):
+    with pytest.raises(ParamsError, match=rf"networks.self_mm \(preset paper, values made.mosi\).{message}"):
         train.main()
 
 
@@ -286,13 +263,14 @@ def _nothing_runs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _networks_block(part: str, changes: dict[str, Any]) -> None:
     blocks = yaml.safe_load(Path("params.yaml").read_text())
-    blocks["networks"]["self_mm"]["mosi"][part] |= changes
+    blocks["networks"]["self_mm"]["values"]["made"]["mosi"][part] |= changes
     Path("params.yaml").write_text(yaml.safe_dump(blocks))
 
 
 def test_a_number_that_yaml_reads_as_text_becomes_a_number(project: Path):
-    _networks_block("architecture", {"min_alpha": "1e-3"})  # what YAML makes of 1e-3
-    assert train._hyper("self_mm", "made", "mosi")[1].architecture["min_alpha"] == 0.001
+    _networks_block("architecture", {"ulgm": tiny.ULGM | {"min_alpha": "1e-3"}})  # what YAML makes of 1e-3
+    hyper = jobs.hyper_of("self_mm", jobs.Choice(**CHOICE), "made", "mosi", {})[1]
+    assert hyper.architecture["ulgm"]["min_alpha"] == 0.001
 
 
 def test_a_change_of_the_code_trains_anew(
@@ -300,7 +278,7 @@ def test_a_change_of_the_code_trains_anew(
 ):
     train.main()
     code = Path(shutil.copytree(Path(model.__file__).parent, project / "model"))
-    monkeypatch.setattr(train, "CODE", code)
+    monkeypatch.setattr(jobs, "CODE", code)
     capsys.readouterr()
     train.main()
     assert "computed 0, from cache 2" in capsys.readouterr().out
@@ -315,7 +293,8 @@ def test_a_change_of_the_code_trains_anew(
         ("label", 19, 0.25, 0),  # of the test split
         ("label", 12, 0.25, 2),  # valid
         ("label", 0, 0.25, 2),  # train
-        ("label_T", 0, 0.25, 0),
+        ("label_T", 0, 0.25, 2),  # what Human-MM trains on
+        ("label_T", 19, 0.25, 0),
         ("transcript", 0, "other", 0),
     ],
 )
@@ -347,8 +326,8 @@ def test_the_key_of_a_table_holds_its_frames_and_metadata():
     frames = [tables.sequence(cell) + (row == 19) for row, cell in enumerate(table["audio"])]
     louder = table.set_column(table.column_names.index("audio"), "audio", [tables.sequences(frames, 3)])
     louder = tables.with_metadata(louder, tables.metadata(table))
-    assert len({train._seen(one) for one in (table, other, louder)}) == 3
-    assert train._seen(table) == train._seen(tiny.table())
+    assert len({jobs._seen(one) for one in (table, other, louder)}) == 3
+    assert jobs._seen(table) == jobs._seen(tiny.table())
 
 
 def test_a_kept_run_that_is_not_there_says_how_to_have_it(project: Path, in_process: None):
@@ -409,4 +388,4 @@ def test_show_prints_names_as_they_are_and_fails_without_a_usable_clip(
 
 def test_no_block_for_a_convention_says_which_are_there(project: Path):
     with pytest.raises(ParamsError, match=r"has the blocks mosi, but other needs one\s+named other or.*sims"):
-        train._hyper("self_mm", "other", "sims")
+        jobs.hyper_of("self_mm", jobs.Choice(**CHOICE), "other", "sims", {})

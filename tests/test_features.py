@@ -1,5 +1,6 @@
 """Extractors on made clips, and the stage that runs them through the cache."""
 
+import ctypes
 import json
 import shutil
 from pathlib import Path
@@ -16,6 +17,7 @@ from tests import clips
 ROOT = Path(__file__).parents[1]
 RECORDED = ROOT / "tests" / "recorded"
 EXTRACTORS = [("audio", "egemaps"), ("audio", "mfcc"), ("vision", "landmarks")]
+M_PERTURB = -6  # mallopt's: fill new memory with a byte
 
 
 def recipe(modality: str, extractor: str, **changed: object) -> features.Recipe:
@@ -29,8 +31,10 @@ def face_video(path: Path, turn: float = 0.0, faces: int = 1, gap: bool = False,
     import cv2
 
     photograph = pytest.importorskip("skimage.data").astronaut()[:300, 80:380]
+    # at this width x264's AVX-512 code reads memory that nobody has written (docs/decisions.md); its C code does not
+    options = {"crf": "12", "threads": "1", "x264-params": "cpu-independent=1"}
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=25, options={"crf": "12", "threads": "1"})
+        stream = container.add_stream("libx264", rate=25, options=options)
         stream.width, stream.height, stream.pix_fmt = 300 * faces, 300, "yuv420p"
         count = round(seconds * 25)
         for index in range(count):
@@ -47,15 +51,18 @@ def face_video(path: Path, turn: float = 0.0, faces: int = 1, gap: bool = False,
     return path
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Clip]:
+def make(folder: Path) -> dict[str, Clip]:
     """A clip for each modality."""
-    folder = tmp_path_factory.mktemp("made")
     tone = clips.make(folder / "tone.mp4", seconds=1.0, tone=220.0)
     return {
         "audio": Clip(tone, None, None, 1.0),
         "vision": Clip(face_video(folder / "face.mp4"), None, None, 1.0),
     }
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Clip]:
+    return make(tmp_path_factory.mktemp("made"))
 
 
 @pytest.mark.parametrize(("modality", "extractor"), EXTRACTORS)
@@ -79,10 +86,27 @@ def test_output_does_not_change_without_its_version(made: dict[str, Clip], modal
     if not file.is_file():
         file.write_text(json.dumps({"version": version, **seen}) + "\n")
         pytest.fail(f"recorded {file}: look at it and run again")
-    before = json.loads(file.read_text())  # one blendshape of one frame was seen to differ by .0015 between processes
+    before = json.loads(file.read_text())
     assert version == before["version"], f"delete {file} and run again, to record what the new version yields"
     assert seen["times"] == before["times"] and seen["mask"] == before["mask"], f"raise VERSION of {extractor}"
-    np.testing.assert_allclose(shown, before["x"], rtol=5e-3, atol=5e-3, err_msg=f"raise VERSION of {extractor}")
+    np.testing.assert_allclose(shown, before["x"], rtol=1e-3, atol=1e-3, err_msg=f"raise VERSION of {extractor}")
+
+
+@pytest.mark.parametrize(("modality", "extractor"), EXTRACTORS)
+def test_what_memory_held_before_changes_nothing(tmp_path: Path, modality: str, extractor: str) -> None:
+    """Other work in the process leaves other bytes in the memory that making and reading a clip gets."""
+    libc = ctypes.CDLL(None)
+    if not hasattr(libc, "mallopt"):
+        pytest.skip("only glibc fills memory")
+    seen = []
+    for fill in (85, 170):
+        libc.mallopt(M_PERTURB, fill)
+        try:
+            clip = make(tmp_path)[modality]
+            seen.append((clip.path.read_bytes(), recipe(modality, extractor).extract(clip).x.tobytes()))
+        finally:
+            libc.mallopt(M_PERTURB, 0)
+    assert seen[0] == seen[1]
 
 
 def test_a_pitch_of_220_hz_is_heard_as_such(made: dict[str, Clip]) -> None:

@@ -1,5 +1,7 @@
 """The one loop: what it learns, what it may see, and that equal seeds give equal results."""
 
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -7,19 +9,27 @@ import pytest
 import torch
 
 from model import build
-from model.batch import Clips
+from model.batch import Batch, Clips
 from model.fit import History, fit, seeded
-from model.hyper import Fit, Group
+from model.hyper import Fit, Group, Hyper
 from model.network import BaseNetwork, Branch, Dims, Output
 from pipeline.errors import ParamsError
 from tests import tiny
 
 
-def trained(table: pa.Table, seed: int = 1, **settings: int) -> tuple[BaseNetwork, History]:
+def trained(table: pa.Table, seed: int = 1, preset: str = "paper", **settings: Any) -> tuple[BaseNetwork, History]:
+    hyper = tiny.preset(preset, **settings)
+    network = built(hyper, seed)
+    return network, fitted(network, table, hyper, seed)
+
+
+def built(hyper: Hyper, seed: int = 1) -> BaseNetwork:
     seeded(seed)
-    network = build("self_mm", Dims(tiny.bert(seed), 3, 5, (-3.0, 3.0)), tiny.ARCHITECTURE)
-    hyper = tiny.hyper(**settings)
-    return network, fit(network, tiny.clips(table, "train"), tiny.clips(table, "valid"), hyper.groups, hyper.fit, seed)
+    return build("self_mm", Dims(tiny.bert(seed), 3, 5, (-3.0, 3.0)), hyper.architecture)
+
+
+def fitted(network: BaseNetwork, table: pa.Table, hyper: Hyper, seed: int = 1) -> History:
+    return fit(network, tiny.clips(table, "train"), tiny.clips(table, "valid"), hyper.groups, hyper.fit, seed)
 
 
 class Counting(BaseNetwork):
@@ -52,12 +62,58 @@ def test_overfits_sixteen_clips():
     assert history.curves[0]["loss_fusion"] > 1.0
 
 
-def test_unimodal_losses_are_exactly_zero_in_epochs_1_and_2():
-    _, history = trained(tiny.table())
+@pytest.mark.parametrize("preset", tiny.PRESETS)
+def test_unimodal_losses_are_exactly_zero_in_epochs_1_and_2(preset: str):
+    _, history = trained(tiny.table(), preset=preset)
     for modality in ("text", "audio", "vision"):
         first, second, third = (row[f"loss_{modality}"] for row in history.curves)
         assert first == second == 0.0
         assert third > 0.0
+
+
+def test_idle_heads_stay_as_they_are_through_epochs_1_and_2():
+    hyper = tiny.preset("paper")
+    still = {name: group.model_copy(update={"weight_decay": 0.0}) for name, group in hyper.groups.items()}
+    hyper = hyper.model_copy(update={"groups": still})
+    network, states = built(hyper), []
+    network.end_epoch = lambda evaluated: states.append({k: v.clone() for k, v in network.state_dict().items()})
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    fitted(network, tiny.table(), hyper)
+    for name in (name for name in before if name.startswith("heads.")):
+        moved = [not torch.equal(state[name], before[name]) for state in states]
+        assert moved == [name.startswith("heads.fusion")] * 2 + [True], name
+
+
+@pytest.mark.parametrize("preset", ["paper", "released"])
+def test_an_epochs_loss_is_equation_10_of_the_u_labels_as_the_epoch_before_left_them(preset: str):
+    table, hyper = tiny.table(absent=[(0, "audio")]), tiny.preset(preset, max_epochs=4, patience=4)
+    network, said = built(hyper), []
+    observe = network.observe
+
+    def spy(output: Output, batch: Batch, epoch: int) -> None:
+        said.extend(
+            (epoch, branch, clip, value)
+            for branch, part in output.items()
+            for clip, value in zip(batch.ids, part.prediction.tolist(), strict=True)
+        )
+        observe(output, batch, epoch)
+
+    network.observe = spy
+    history = fitted(network, table, hyper)
+    labels = dict(zip(table["id"].to_pylist(), table["label"].to_pylist(), strict=True))
+    left = {(row["epoch"], row["id"]): row for row in history.ulabels.to_pylist()}
+    terms: dict[tuple[int, str], list[float]] = {}
+    for epoch, branch, clip, value in said:
+        m = labels[clip]
+        u = m if branch == "fusion" or epoch == 1 else left[epoch - 1, clip][branch]
+        weight = 1.0 if branch == "fusion" else np.tanh(abs((m if u is None else u) - m))
+        terms.setdefault((epoch, branch), []).append(weight * abs(value - (m if u is None else u)))
+    assert len(terms) == 4 * 4
+    for (epoch, branch), values in terms.items():
+        assert history.curves[epoch - 1][f"loss_{branch}"] == pytest.approx(np.mean(values), rel=1e-5, abs=1e-6)
+        assert len(values) == 12
+    last = history.curves[-1]
+    assert last["train_loss"] == pytest.approx(sum(last[f"loss_{b}"] for b in ("fusion", "text", "audio", "vision")))
 
 
 def test_u_labels_by_epoch_start_as_the_m_labels():
@@ -166,5 +222,5 @@ def test_a_group_without_settings_is_named():
         fit(Counting(), tiny.clips(tiny.table()), tiny.clips(tiny.table()), {}, _fit(), 1)
 
 
-def _fit(**settings: int) -> Fit:
-    return Fit(**{"batch": 4, "accumulate": 1, "max_epochs": 1, "patience": 9, **settings})
+def _fit(**settings: Any) -> Fit:
+    return Fit(**tiny.FIT | {"accumulate": 1, "max_epochs": 1, "patience": 9, **settings})

@@ -37,7 +37,7 @@ class Project:
         subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
         values = yaml.safe_load((folder / "params.yaml").read_text())
         values["train"]["seeds"]["demo"] = [1, 2]
-        values["networks"]["self_mm"]["demo"]["fit"]["max_epochs"] = 3
+        values["networks"]["self_mm"]["values"]["mmsa"]["demo"]["fit"]["max_epochs"] = 3
         (folder / "params.yaml").write_text(yaml.safe_dump(values))
 
     def run(self, *command: str) -> str:

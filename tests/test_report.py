@@ -54,6 +54,16 @@ def test_sims_has_its_own_metrics() -> None:
     assert "80.74" in _text("tables.md")
 
 
+def test_a_run_of_another_data_set_is_a_row_that_says_so() -> None:
+    scored("mosi")
+    crossing = SIMS | {"std": {}, "seeds": 1, "split": "all", "mapped": [[-1.0, 1.0], [-3.0, 3.0]]}
+    measured(mosi={"self_mm from sims": crossing})
+    write()
+    assert "| Self-MM, trained on sims |" in _text("tables.md")
+    note = "Self-MM, trained on sims, on mosi: predictions mapped linearly from [-1, 1] to [-3, 3]; all labelled clips"
+    assert note in _text("tables.md") and note in _text("index.html")
+
+
 def test_csv_keeps_mean_and_deviation_apart_and_what_is_undefined_empty() -> None:
     scored("mosi")
     write()

@@ -1,5 +1,9 @@
 """Self-MM's forward pass, loss (10) and what an absent modality may and may not do."""
 
+from dataclasses import replace
+from itertools import combinations
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -11,10 +15,10 @@ from pipeline.errors import ParamsError
 from tests import tiny
 
 
-def network(text: bool = True, audio: int = 3, vision: int = 5, seed: int = 0) -> BaseNetwork:
+def network(text: bool = True, audio: int = 3, vision: int = 5, seed: int = 0, **changes: Any) -> BaseNetwork:
     torch.manual_seed(seed)
     dims = Dims(tiny.bert() if text else None, audio, vision, (-3.0, 3.0))
-    return build("self_mm", dims, tiny.ARCHITECTURE).eval()
+    return build("self_mm", dims, tiny.architecture(**changes)).eval()
 
 
 def test_features_and_predictions_follow_the_equations():
@@ -28,6 +32,56 @@ def test_features_and_predictions_follow_the_equations():
         feature = torch.relu(x @ head.project.weight.T + head.project.bias)
         torch.testing.assert_close(output[branch].feature, feature)
         torch.testing.assert_close(output[branch].prediction, feature @ head.predict.weight[0] + head.predict.bias)
+
+
+def test_a_second_layer_of_a_head_lies_between_feature_and_prediction():
+    net, batch = network(layers=2), tiny.clips(tiny.table()).batch([0, 1, 2])
+    seen = net.encoders["audio"](batch.inputs["audio"], batch.lengths["audio"])
+    head, (feature, prediction) = net.heads["audio"], net(batch)["audio"]
+    (deeper,) = head.deeper
+    torch.testing.assert_close(feature, torch.relu(seen @ head.project.weight.T + head.project.bias))
+    hidden = torch.relu(feature @ deeper.weight.T + deeper.bias)
+    torch.testing.assert_close(prediction, hidden @ head.predict.weight[0] + head.predict.bias)
+
+
+def test_outputs_are_a_linear_of_the_lstms_end_state():
+    net, batch = network(outputs={"audio": 7, "vision": 9}), tiny.clips(tiny.table()).batch([3])
+    encoder = net.encoders["audio"]
+    states, _ = encoder.lstm(batch.inputs["audio"])
+    expected = states[:, -1] @ encoder.project.weight.T + encoder.project.bias
+    torch.testing.assert_close(encoder(batch.inputs["audio"], batch.lengths["audio"]), expected)
+    assert net.heads["fusion"].project.in_features == 32 + 7 + 9
+    silent = tiny.clips(tiny.table(absent=[(0, "audio")])).batch([0])
+    assert not encoder(silent.inputs["audio"], silent.lengths["audio"]).any()  # nor does the Linear's bias enter
+
+
+@pytest.mark.parametrize("tasks", [list(c) for n in range(4) for c in combinations(("text", "audio", "vision"), n)])
+def test_only_the_named_tasks_are_trained_beside_m(tasks: list[str]):
+    net, batch = network(tasks=tasks).train(), tiny.clips(tiny.table()).batch([0, 1, 2])
+    output = net(batch)
+    assert set(output) == set(net.heads) == set(net.loss(output, batch)) == {"fusion", *tasks}
+    assert net.heads["fusion"].project.in_features == 32 + 4 + 6  # F_m joins every modality all the same
+    net.observe(output, batch, 1)
+    made = net.ulabels()
+    assert (made is None) == (not tasks)
+    if made:
+        assert [m for m in ("text", "audio", "vision") if made[m].null_count == 0] == tasks
+
+
+def test_human_labels_are_targets_where_there_are_some():
+    net, batch = network(ulgm={"labels": "human"}).train(), tiny.clips(tiny.table()).batch([0, 1])
+    nan = float("nan")
+    human = {"text": [2.0, nan], "audio": [nan, nan], "vision": [1.0, 3.0]}
+    batch = replace(batch, unimodal={m: torch.tensor(values) for m, values in human.items()})
+    batch.labels.copy_(torch.tensor([1.0, 1.0]))
+    output = net(batch) | {m: Branch(torch.zeros(2, 1), torch.tensor([0.5, 9.0])) for m in ("text", "vision")}
+    terms = net.loss(output, batch)
+    assert terms["text"].item() == pytest.approx(np.tanh(1.0) * 1.5 / 2)
+    assert terms["audio"].item() == 0.0
+    assert terms["vision"].item() == pytest.approx(np.tanh(2.0) * 6.0 / 2)
+    sum(terms.values()).backward()
+    assert all(torch.isfinite(p.grad).all() for p in net.parameters() if p.grad is not None)
+    assert net.ulabels() is None  # it makes none
 
 
 def test_text_is_the_first_token_and_audio_the_end_state():
@@ -58,7 +112,7 @@ def test_padding_does_not_leak():
 
 
 def test_loss_is_equation_10_by_hand():
-    net = network()
+    net = network().train()
     net.ulgm.targets = lambda batch: {"text": torch.tensor([2.0, -1.0]), "audio": batch.labels, "vision": batch.labels}
     batch = tiny.clips(tiny.table()).batch([0, 1])
     batch.labels.copy_(torch.tensor([1.0, -1.0]))
@@ -70,9 +124,22 @@ def test_loss_is_equation_10_by_hand():
     assert terms["audio"].item() == terms["vision"].item() == 0.0  # u = m weighs nothing
 
 
+def test_centres_of_an_epoch_come_from_evaluation():
+    net = network(ulgm={"centres": "epoch"}, dropout={"text": 0.9}).train()
+    batch = tiny.clips(tiny.table()).batch(range(8))
+    net.observe(net(batch), batch, 1)
+    net.eval()
+    feature = net(batch)["text"].feature
+    net.end_epoch(lambda: iter([(net(batch), batch)]))
+    net.observe(net(batch), batch, 2)
+    positive = feature[batch.labels > 0].mean(dim=0)
+    expected = torch.linalg.vector_norm(feature - positive, dim=1) / feature.shape[1] ** 0.5
+    assert net.ulabels()["positive_text"].to_pylist() == pytest.approx(expected.tolist())
+
+
 @pytest.mark.parametrize("modality", ["text", "audio", "vision"])
 def test_a_clip_without_a_modality_has_no_part_in_its_loss(modality: str):
-    net = network()
+    net = network().train()
     net.ulgm.targets = lambda batch: dict.fromkeys(("text", "audio", "vision"), batch.labels + 1)
     batch = tiny.clips(tiny.table(absent=[(0, modality)])).batch([0])
     output = net(batch)
@@ -108,7 +175,8 @@ def test_every_parameter_is_in_one_group():
 def test_wrong_hyper_parameters_say_what_is_expected():
     dims = Dims(None, 3, 5, (-3.0, 3.0))
     with pytest.raises(
-        ParamsError, match=r"has \['frames'\], expected \['dropout', 'frames', 'min_alpha', 'projected'\]"
+        ParamsError,
+        match=r"has \['frames'\], expected \['dropout', 'frames', 'layers', 'outputs', 'projected', 'tasks', 'ulgm'\]",
     ):
         build("self_mm", dims, {"frames": {}})
     with pytest.raises(ParamsError, match="names 'ulgm', but there is no model/ulgm.py with a Network"):

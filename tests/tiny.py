@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import torch
+import yaml
 from transformers import BertConfig, BertModel
 
 from model.batch import Clips
-from model.hyper import Fit, Group, Hyper
+from model.hyper import Fit, Group, Hyper, merged
+from model.ulgm import Settings
 from pipeline import tables
 
 WIDTHS = {"audio": 3, "vision": 5}
@@ -24,18 +26,59 @@ BERT = BertConfig(
     hidden_dropout_prob=0.0,
     attention_probs_dropout_prob=0.0,
 )
+ULGM: Settings = {
+    "labels": "generated",
+    "equations": "both",
+    "alpha": "paper",
+    "min_alpha": 0.05,
+    "ratio_epsilon": 0.0,
+    "clamp": True,
+    "zeros": "neither",
+    "momentum": True,
+    "weights": True,
+    "warm_start": 0,
+    "min_weight": 0.0,
+    "offset": 1.0,
+    "centres": "batch",
+}
 ARCHITECTURE: dict[str, Any] = {
+    "tasks": ["text", "audio", "vision"],
+    "layers": 1,
     "frames": {"audio": 4, "vision": 6},
+    "outputs": None,
     "projected": {"fusion": 16, "text": 8, "audio": 4, "vision": 6},
     "dropout": {"fusion": 0.0, "text": 0.0, "audio": 0.0, "vision": 0.0},
-    "min_alpha": 0.05,
+    "ulgm": ULGM,
 }
 GROUPS = {name: Group(lr=0.01, weight_decay=0.001) for name in ("text", "audio", "vision", "heads")}
 
+SELF_MM: dict[str, Any] = yaml.safe_load((Path(__file__).parents[1] / "params.yaml").read_text())["networks"]["self_mm"]
+PRESETS: dict[str, Any] = SELF_MM["presets"]
 
-def hyper(**fit: int) -> Hyper:
-    settings = {"batch": 4, "accumulate": 2, "max_epochs": 3, "patience": 3, **fit}
-    return Hyper(architecture=ARCHITECTURE, groups=GROUPS, fit=Fit(**settings))
+FIT: dict[str, Any] = {
+    "batch": 4,
+    "accumulate": 2,
+    "max_epochs": 3,
+    "patience": 3,
+    "optimizer": "adamw",
+    "gradients": "mean",
+    "validation": "clips",
+}
+
+
+def hyper(**fit: Any) -> Hyper:
+    return Hyper(architecture=ARCHITECTURE, groups=GROUPS, fit=Fit(**FIT | fit))
+
+
+def preset(name: str, **fit: Any) -> Hyper:
+    """The values of this file under a preset of the repository's params.yaml."""
+    own = {"architecture": ARCHITECTURE, "groups": {g: settings.model_dump() for g, settings in GROUPS.items()}}
+    return Hyper.model_validate(merged(own, {"fit": FIT}, PRESETS[name], {"fit": fit}))
+
+
+def architecture(**changes: Any) -> dict[str, Any]:
+    """ARCHITECTURE with other values; those of `ulgm` change the settings they name."""
+    return merged(ARCHITECTURE, changes)
 
 
 def bert(seed: int = 0) -> BertModel:

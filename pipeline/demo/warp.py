@@ -6,7 +6,7 @@ Positions and displacements are (x, y) in pixels; a field holds one displacement
 import cv2
 import numpy as np
 
-SIZE = 384  # pixels a side of a frame
+SIZE = 384  # pixels a side of a frame; a multiple of 128, or x264 writes other bytes each time (docs/decisions.md)
 GRID = 96  # cells a side of a field
 CELL = SIZE / GRID
 

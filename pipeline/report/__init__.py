@@ -1,4 +1,5 @@
-"""report: everything the stages made -> data/report: the main table (md, csv, tex), plots, one self-contained page.
+"""report: everything the stages made -> data/report: tables of the results and of the experiments
+(md, csv, tex), plots, one self-contained page.
 
 facts reads, tables and plots make, page decides what is shown. Nothing here imports a network.
 """
@@ -24,21 +25,27 @@ def write(options: Params) -> None:
 
     Raises TableError where ingest's or evaluate's files are missing.
     """
-    from pipeline.report import facts, page, tables
+    from pipeline.report import experiments, facts, page, tables
 
     datasets, metrics = facts.read(), read_json(paths.METRICS)
     results = tables.results(datasets, metrics)
     titles = {data.name: data.title for data in datasets}
     sections = [page.section(data, titles, options) for data in datasets]
-    files = {plot.file: plot.content for section in sections for plot in section.all_plots} | {
-        "tables.md": tables.markdown(results).encode(),
-        "tables.csv": tables.comma_separated(datasets, metrics).encode(),
-        "tables.tex": tables.latex(results).encode(),
-        "index.html": page.render(results, sections).encode(),
-    }
+    plots = {plot.file: plot.content for section in sections for plot in section.all_plots}
+    made = [(r, page.may_show(data, options)) for data in datasets for r in experiments.ordered(data.experiments)]
+    files = (
+        plots
+        | experiments.files(made)
+        | {
+            "tables.md": tables.markdown(results).encode(),
+            "tables.csv": tables.comma_separated(datasets, metrics).encode(),
+            "tables.tex": tables.latex(results).encode(),
+            "index.html": page.render(results, sections).encode(),
+        }
+    )
     paths.REPORT.mkdir(parents=True, exist_ok=True)
-    for stale in paths.REPORT.glob("*.png"):
+    for stale in [*paths.REPORT.glob("*.png"), *paths.REPORT.glob("experiments.*")]:
         stale.unlink()
     for name, content in files.items():
         (paths.REPORT / name).write_bytes(content)
-    print(f"report: {len(datasets)} data sets, {len(files) - 4} plots; open {paths.REPORT / 'index.html'}")
+    print(f"report: {len(datasets)} data sets, {len(plots)} plots; open {paths.REPORT / 'index.html'}")

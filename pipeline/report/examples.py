@@ -19,13 +19,21 @@ TEXT_SHOWN = 240  # characters of a transcript
 
 @dataclass(frozen=True)
 class Example:
-    """One clip: its m-label, its u-labels by modality, and what may be shown of it."""
+    """One clip: its m-label, what stands beside it (its u-labels), and what may be shown of it."""
 
     id: str
     label: float
-    ulabels: dict[str, float]
+    values: dict[str, float]  # by name
     transcript: str | None
     picture: str | None  # a data URI
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Clips shown side by side."""
+
+    caption: str
+    examples: list[Example]
 
 
 def parting(ulabels: Sequence[Row], labels: dict[str, Row], count: int) -> list[Row]:
@@ -46,7 +54,7 @@ def example(data: Dataset, row: Row, shown: bool, thumbnails: bool) -> Example:
     return Example(
         id=row["id"],
         label=data.labels[row["id"]]["label"],
-        ulabels={name: row[name] for name in known(row)},
+        values={name: row[name] for name in known(row)},
         transcript=spoken(data, row["id"]) if shown else None,
         picture=thumbnail(data.clips[row["id"]]) if shown and thumbnails else None,
     )

@@ -78,6 +78,7 @@ class Dataset:
     refused: list[Row]
     runs: dict[str, list[Run]]  # by network, in order of seed
     predictions: pa.Table
+    experiments: list[Row]  # their records, by name
 
     @property
     def synthetic(self) -> bool:
@@ -121,6 +122,7 @@ def read() -> list[Dataset]:
             refused=refused.get(name, []),
             runs=_runs(name),
             predictions=predictions.filter(pc.equal(predictions["dataset"], name)),
+            experiments=[tables.read_json(file) for file in sorted((paths.EXPERIMENTS / name).glob("*.json"))],
         )
         for name in sorted({*settings, *clips, *refused})
     ]

@@ -10,20 +10,13 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline import paths
-from pipeline.report import Params, data_page, plots
-from pipeline.report.examples import Example, example, parting, shortened, spoken
+from pipeline.report import Params, data_page, experiments, plots
+from pipeline.report.examples import Gallery, example, parting, shortened, spoken
+from pipeline.report.experiments import Experiment
 from pipeline.report.facts import Dataset, ulabels
 from pipeline.report.plots import Plot
 from pipeline.report.tables import NOTHING, Table, model_name
 from pipeline.tables import MODALITIES
-
-
-@dataclass(frozen=True)
-class Gallery:
-    """The examples of one network."""
-
-    caption: str
-    examples: list[Example]
 
 
 @dataclass(frozen=True)
@@ -35,6 +28,7 @@ class Section:
     notes: list[str]
     plots: list[Plot]
     galleries: list[Gallery]
+    experiments: list[Experiment]
     predictions: list[Table]
     facts: list[tuple[str, str]]
     label_plot: Plot | None
@@ -42,23 +36,33 @@ class Section:
 
     @property
     def all_plots(self) -> list[Plot]:
-        return [*self.plots, *([self.label_plot] if self.label_plot else [])]
+        of_experiments = [plot for experiment in self.experiments for plot in experiment.plots]
+        return [*self.plots, *of_experiments, *([self.label_plot] if self.label_plot else [])]
 
 
 def section(data: Dataset, titles: Mapping[str, str], options: Params) -> Section:
     """titles: every data set's name with its title."""
-    shown = bool(data.settings["redistribute"]) or options.show_all
+    shown = may_show(data, options)
     return Section(
         name=data.name,
         title=data.title,
         notes=list(_notes(data, options)),
         plots=[plot for network in data.runs for plot in _network_plots(data, network)],
         galleries=[gallery for network in data.runs for gallery in _galleries(data, network, shown, options)],
+        experiments=[
+            experiments.section(data, record, shown, options.thumbnails)
+            for record in experiments.ordered(data.experiments)
+        ],
         predictions=list(_predictions(data, titles, shown, options.max_rows)),
         facts=list(data_page.facts(data)) if data.clips else [],
         label_plot=data_page.label_plot(data),
         tables=[limited(table, options.max_rows) for table in data_page.tables(data, shown) if table.rows],
     )
+
+
+def may_show(data: Dataset, options: Params) -> bool:
+    """Whether pictures and transcripts may stand in the report."""
+    return bool(data.settings["redistribute"]) or options.show_all
 
 
 def render(results: Sequence[Table], sections: Sequence[Section]) -> str:
@@ -127,16 +131,18 @@ def _network_plots(data: Dataset, network: str) -> Iterator[Plot]:
         draw = partial(plots.predicted, rows=tested, label_range=data.label_range)
         yield plots.plot(f"{stem}-predicted", caption, draw, 2.4)
     if epochs := ulabels(best):
-        kept = {epoch: _columns(epochs[epoch]) for epoch in plots.spread(list(epochs), plots.EPOCHS_SHOWN)}
+        kept = {
+            epoch: _counts(epochs[epoch], data.label_range) for epoch in plots.spread(list(epochs), plots.EPOCHS_SHOWN)
+        }
         caption = f"{of_best}, distribution of the u-labels over epochs (clips a bin)"
-        draw = partial(plots.ulabels, epochs=kept, label_range=data.label_range)
+        draw = partial(plots.ulabels, epochs=kept, edges=plots.fine_edges(data.label_range))
         yield plots.plot(f"{stem}-ulabels", caption, draw, 0.6 + 1.2 * len(kept[max(kept)]))
 
 
-def _columns(ulabels: pa.Table) -> dict[str, np.ndarray]:
-    """A column for each modality that any clip has a u-label of."""
+def _counts(ulabels: pa.Table, label_range: tuple[float, float]) -> dict[str, np.ndarray]:
+    """Clips by bin, of each modality that any clip has a u-label of."""
     columns = {name: ulabels[name].drop_null().to_numpy() for name in MODALITIES}
-    return {name: values for name, values in columns.items() if len(values)}
+    return {name: plots.counted(values, label_range) for name, values in columns.items() if len(values)}
 
 
 def _galleries(data: Dataset, network: str, shown: bool, options: Params) -> Iterator[Gallery]:

@@ -1,9 +1,9 @@
 """The report's plots: each a function that draws on an empty matplotlib Figure and knows no file."""
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+T = TypeVar("T")
 WIDTH = 8.6  # inches
 DPI = 130
 COLOURS = {
@@ -36,6 +37,9 @@ STYLE: dict[Any, Any] = {
     "lines.linewidth": 1.0,
 }
 EPOCHS_SHOWN = 6
+COLOURS_CYCLED, LINES = 10, ("-", ":")  # of many lines: matplotlib's colours, then again with another line
+LEGEND_COLUMNS = 4
+NEARNESS_SHOWN = 3  # times the MAE of u = m; u-labels without a clamp reach thousands
 CENTRES = 11  # bins of a label histogram, one around either end of the range and one around 0
 FINE_CENTRES = 31
 
@@ -79,10 +83,9 @@ def curves(figure: "Figure", runs: Sequence[Run]) -> None:
     for split, word in (("train", "training"), ("valid", "validation")):
         losses.plot([], [], color=COLOURS[split], linewidth=2, label=word)
     losses.legend()
-    _name(losses, "epoch", "loss")
-    _name(errors, "epoch", "validation MAE (dot: the epoch kept)")
-    for axes in (losses, errors):
-        axes.xaxis.get_major_locator().set_params(integer=True)
+    losses.set_ylabel("loss")
+    errors.set_ylabel("validation MAE (dot: the epoch kept)")
+    _by_epoch((losses, errors))
 
 
 def predicted(figure: "Figure", rows: Sequence[Row], label_range: tuple[float, float]) -> None:
@@ -125,21 +128,76 @@ def labels(figure: "Figure", by_split: dict[str, np.ndarray], label_range: tuple
     _name(axes, "label", "clips")
 
 
-def ulabels(figure: "Figure", epochs: dict[int, dict[str, np.ndarray]], label_range: tuple[float, float]) -> None:
-    """The distribution of each modality's u-labels, a row a modality, a column an epoch."""
+def ulabels(figure: "Figure", epochs: Mapping[int, Mapping[str, np.ndarray]], edges: Sequence[float]) -> None:
+    """The distribution of each modality's u-labels, a row a modality, a column an epoch; epochs: clips by bin."""
     kept = sorted(epochs)
     modalities = list(epochs[kept[0]])
     panels = figure.subplots(len(modalities), len(kept), sharex=True, sharey="row", squeeze=False)
-    edges = _edges(label_range, FINE_CENTRES)
     for row, modality in zip(panels, modalities, strict=True):
         for axes, epoch in zip(row, kept, strict=True):
-            axes.hist(np.clip(epochs[epoch][modality], *label_range), edges, color=COLOURS[modality])
+            axes.hist(edges[:-1], edges, weights=epochs[epoch][modality], color=COLOURS[modality])
         row[0].set_ylabel(modality)
     for axes, epoch in zip(panels[0], kept, strict=True):
         axes.set_title(f"epoch {epoch}")
 
 
-def spread(values: Sequence[int], count: int) -> list[int]:
+def counted(values: np.ndarray, label_range: tuple[float, float]) -> np.ndarray:
+    """How many u-labels lie in each bin of `fine_edges`; those beyond the range in the outermost."""
+    return np.histogram(np.clip(values, *label_range), fine_edges(label_range))[0]
+
+
+def fine_edges(label_range: tuple[float, float]) -> list[float]:
+    return _edges(label_range, FINE_CENTRES)
+
+
+def nearness(figure: "Figure", entries: Sequence[Row], modalities: Sequence[str]) -> None:
+    """MAE and correlation of the u-labels with the true labels by epoch, a line a row; dashed: the control u = m.
+
+    modalities: those with true labels.
+    """
+    panels = figure.subplots(2, len(modalities), sharex=True, squeeze=False)
+    for row, (measure, word) in zip(panels, (("mae", "MAE"), ("corr", "correlation")), strict=True):
+        for axes, modality in zip(row, modalities, strict=True):
+            for index, entry in enumerate(entries):
+                style = {"color": f"C{index}", "linestyle": LINES[index // COLOURS_CYCLED % len(LINES)]}
+                axes.plot(*_line(entry, modality, measure), **style, label=entry["label"])
+            control = next(entry for entry in entries if not np.isnan(_line(entry, modality, "control_mae")[1]).all())
+            axes.plot(*_line(control, modality, f"control_{measure}"), "--", color=INK, label="u = m")
+            if measure == "mae":
+                highest = np.nanmax(_line(control, modality, "control_mae")[1])
+                axes.set_ylim(top=min(axes.get_ylim()[1], NEARNESS_SHOWN * highest))
+        row[0].set_ylabel(word)
+    for axes, modality in zip(panels[0], modalities, strict=True):
+        axes.set_title(modality)
+    _by_epoch(panels[-1])
+    figure.legend(*panels[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=LEGEND_COLUMNS)
+
+
+def shifts(figure: "Figure", entry: Row, modalities: Sequence[str]) -> None:
+    """How far the new u-labels of an epoch and their average lie from the m-labels."""
+    panels = figure.subplots(1, len(modalities), sharey=True, squeeze=False)
+    for axes, modality in zip(panels[0], modalities, strict=True):
+        axes.plot(*_line(entry, modality, "raw_shift"), color=INK, linewidth=0.8, label="new value")
+        axes.plot(*_line(entry, modality, "shift"), color=COLOURS[modality], linewidth=1.6, label="average")
+        axes.set_title(modality)
+        axes.legend()
+    panels[0][0].set_ylabel("mean |u - m|")
+    _by_epoch(panels[0])
+
+
+def _line(entry: Row, modality: str, measure: str) -> tuple[list[int], list[float]]:
+    """Epochs and values; a gap where the value is not defined."""
+    found = [(epoch["epoch"], epoch.get(modality, {}).get(measure)) for epoch in entry["epochs"]]
+    return [epoch for epoch, _ in found], [np.nan if value is None else value for _, value in found]
+
+
+def _by_epoch(panels: Iterable[Any]) -> None:
+    for axes in panels:
+        axes.set_xlabel("epoch")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+
+
+def spread(values: Sequence[T], count: int) -> list[T]:
     """At most `count` of them, evenly, with the first and the last."""
     chosen = np.linspace(0, len(values) - 1, min(count, len(values))).round().astype(int)
     return [values[index] for index in chosen]

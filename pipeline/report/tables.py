@@ -64,13 +64,16 @@ def results(datasets: Sequence[Dataset], metrics: Mapping[str, Any]) -> list[Tab
         convention: [data for data in datasets if data.settings["convention"] == convention and data.name in metrics]
         for convention in CONVENTIONS
     }
-    return [_results(convention, members, metrics) for convention, members in found.items() if members]
+    titles = {data.name: data.title for data in datasets}
+    return [_results(convention, members, metrics, titles) for convention, members in found.items() if members]
 
 
-def _results(convention: str, datasets: Sequence[Dataset], metrics: Mapping[str, Any]) -> Table:
+def _results(
+    convention: str, datasets: Sequence[Dataset], metrics: Mapping[str, Any], titles: Mapping[str, str]
+) -> Table:
     columns = CONVENTIONS[convention]
     rows = [
-        (data.title, model_name(network), *(cell(scores, names) for names in columns.values()), _seeds(scores))
+        (data.title, _model(network, titles), *(cell(scores, names) for names in columns.values()), _seeds(scores))
         for data in datasets
         for network, scores in _ordered(metrics[data.name])
     ]
@@ -78,8 +81,28 @@ def _results(convention: str, datasets: Sequence[Dataset], metrics: Mapping[str,
         caption="Results on " + ", ".join(data.title for data in datasets),
         header=("Data set", "Model", *columns, "Seeds"),
         rows=rows,
-        note=f"{NOTES[convention]} {MEAN}",
+        note=" ".join([NOTES[convention], MEAN, *_crossings(datasets, metrics, titles)]),
     )
+
+
+def _model(key: str, titles: Mapping[str, str]) -> str:
+    """A key of metrics.json as it is read: "self_mm from demo" was trained on another data set."""
+    network, _, trained_on = key.partition(" from ")
+    return model_name(network) + (f", trained on {titles.get(trained_on, trained_on)}" if trained_on else "")
+
+
+def _crossings(datasets: Sequence[Dataset], metrics: Mapping[str, Any], titles: Mapping[str, str]) -> Iterator[str]:
+    """What a reader must know of the rows of networks that were trained on another data set."""
+    for data in datasets:
+        for network, scores in _ordered(metrics[data.name]):
+            said = []
+            if "mapped" in scores:
+                (low, high), (to_low, to_high) = scores["mapped"]
+                said.append(f"predictions mapped linearly from [{low:g}, {high:g}] to [{to_low:g}, {to_high:g}]")
+            if scores.get("split") == "all":
+                said.append("all labelled clips, there being no test split")
+            if said:
+                yield f"{_model(network, titles)}, on {data.title}: {'; '.join(said)}."
 
 
 def _ordered(networks: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -107,6 +130,12 @@ def rounded(name: str, value: float | None) -> str:
     if value is None:
         return ""
     return f"{value:z.3f}" if name in PLAIN else f"{100 * value:z.2f}"
+
+
+def signed(name: str, value: float | None) -> str:
+    """The same with its sign: a difference."""
+    shown = rounded(name, value)
+    return shown if not shown or shown.startswith("-") else f"+{shown}"
 
 
 def markdown(tables: Sequence[Table]) -> str:

@@ -1,0 +1,262 @@
+"""MMSA 2.2.1's own Self-MM, as installed and unedited, beside ours: same data, encoder, hyper-parameters, seeds.
+
+    python -m benchmarks.peer                                  a small synthetic set: minutes
+    python -m benchmarks.peer --dataset mosi --preset released a data set of data/tables: hours
+    python -m benchmarks.peer --white-box                      equal weights and batch: equal u-labels, loss, gradients?
+
+The synthetic set is made here and goes the way of any: an MMSA .pkl, rawmsa import, the stages, the table. What
+MMSA trains on is what rawmsa export writes of the table. MMSA lives in a virtual environment of its own, made at
+the first use. Every seed is a fresh process of one thread, one at a time; its result is a JSON file in
+OUT/DATASET, and what is there is not trained again. Ours go through the project's run cache: where it holds a run,
+that run's logged time and memory are shown. Time and memory need an otherwise idle machine.
+"""
+
+import argparse
+import json
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import chdir
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow.compute as pc
+
+from benchmarks import peer_runner, peer_synthetic, peer_table
+from model import checkpoint
+from pipeline import assets, cache, params, paths, tables
+from pipeline.mmsa import exporting
+from stages import jobs, logs
+
+REQUIREMENTS = ("MMSA==2.2.1", "torch==2.13.0")
+SYNTHETIC = "synthetic"
+WAY = ("ingest", "transcribe", "text", "audio", "vision", "assemble")  # from an imported file to a training table
+SEEDS = (1111, 1112, 1113, 1114, 1115)
+PEER = "MMSA 2.2.1"
+CONFIGS = ("mosi", "mosei", "sims")  # blocks of MMSA's configuration
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """One data set, both sides. pkl: what MMSA reads of it; content: the hash of that; venv: MMSA's."""
+
+    dataset: str
+    metadata: dict[str, Any]
+    pkl: Path
+    content: str
+    out: Path
+    venv: Path
+    epochs: int
+
+    @property
+    def convention(self) -> Literal["mosi", "sims"]:
+        return "sims" if self.metadata["convention"] == "sims" else "mosi"
+
+    @property
+    def config(self) -> str:
+        return self.dataset if self.dataset in CONFIGS else self.convention
+
+    @property
+    def encoder(self) -> Path:
+        encoder = assets.encoder(self.metadata["encoder"])
+        if not isinstance(encoder, Path):
+            raise SystemExit(f"The text encoder {encoder} is a name on the hub. Set text.encoder to a folder for this.")
+        return encoder
+
+    def command(self, name: str) -> list[str]:
+        """What runs peer_runner.py with the options that its commands share."""
+        runner = [str(self.venv / "bin" / "python"), peer_runner.__file__, name]
+        return [*runner, "--encoder", str(self.encoder), "--config", self.config]
+
+
+def main() -> None:
+    options = _options()
+    if params.threads() != 1:
+        raise SystemExit("threads in params.yaml is not 1, which is what MMSA is given here. Set it to 1.")
+    out, venv = options.out.resolve() / options.dataset, options.venv.resolve()
+    if options.side != "ours" or options.white_box:
+        _install(venv)
+    project = _synthetic(out) if options.dataset == SYNTHETIC else Path.cwd()
+    with chdir(project):
+        benchmark = _benchmark(options.dataset, out, venv, options.epochs)
+        if options.white_box:
+            from benchmarks import peer_white_box
+
+            peer_white_box.run(benchmark.dataset, benchmark.command("white-box"), out / "white_box")
+            return
+        rows: dict[str, list[peer_table.Result]] = {}
+        if options.side != "ours":
+            rows[PEER] = [_theirs(benchmark, seed) for seed in options.seeds]
+        if options.side != "peer":
+            for preset in options.preset:
+                choice = jobs.Choice(preset=preset, values="mmsa")
+                rows[f"rawmsa, {preset}"] = [_ours(benchmark, choice, seed) for seed in options.seeds]
+        print("\n".join(_cut(benchmark)))
+    print(peer_table.table(options.dataset, benchmark.convention, rows))
+    if peers := rows.pop(PEER, []):
+        print("\n".join(peer_table.comparison(benchmark.convention, peers, rows)))
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.peer", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--dataset", default=SYNTHETIC, help="synthetic (made here, the default) or a data set of data/tables"
+    )
+    parser.add_argument("--side", choices=("both", "peer", "ours"), default="both", help="which to train")
+    parser.add_argument(
+        "--preset",
+        nargs="+",
+        default=["released", "paper"],
+        help="ours: presets of networks.self_mm in params.yaml, with the values mmsa (default: released paper)",
+    )
+    parser.add_argument("--seeds", nargs="+", type=int, default=SEEDS, metavar="SEED", help="default: 1111 to 1115")
+    parser.add_argument(
+        "--epochs",
+        type=int,
+        default=0,
+        help="at most so many, both sides (default: MMSA none, ours max_epochs in params.yaml)",
+    )
+    parser.add_argument(
+        "--venv",
+        type=Path,
+        default=Path(".peer"),
+        help=f"MMSA's virtual environment (default: .peer; made with {' '.join(REQUIREMENTS)} where absent)",
+    )
+    parser.add_argument(
+        "--out", type=Path, default=paths.DATA / "peer", help="folder of the results, default data/peer"
+    )
+    parser.add_argument(
+        "--white-box",
+        action="store_true",
+        help="train nothing to the end: one batch through MMSA's model, loss and ULGM in the state of ours",
+    )
+    return parser.parse_args()
+
+
+def _install(venv: Path) -> None:
+    """The peer's virtual environment; torch 2.13.0+cpu or another build of it, as the configured index has it."""
+    if (venv / "bin" / "python").exists():
+        return
+    print(f"peer: making {venv} with {' '.join(REQUIREMENTS)}", flush=True)
+    subprocess.run([sys.executable, "-m", "venv", venv], check=True)
+    subprocess.run([venv / "bin" / "python", "-m", "pip", "install", "--quiet", *REQUIREMENTS], check=True)
+
+
+def _synthetic(out: Path) -> Path:
+    """A project of its own in `out`, with the synthetic set's training table."""
+    project = out / "project"
+    project.mkdir(parents=True, exist_ok=True)
+    shutil.copy(paths.PARAMS, project / paths.PARAMS)
+    if not (project / paths.table(SYNTHETIC)).exists():
+        file = out / f"{SYNTHETIC}.pkl"
+        encoder = assets.encoder("packaged")
+        assert isinstance(encoder, Path)
+        peer_synthetic.make(file, encoder)
+        shutil.rmtree(project / paths.DATA, ignore_errors=True)
+        options = ("--dataset", SYNTHETIC, "--convention", "mosi", "--language", "en")
+        for command in (("import", str(file), *options), *((stage,) for stage in WAY)):
+            subprocess.run([sys.executable, "-m", "stages", *command], cwd=project, env=_environment(), check=True)
+    return project
+
+
+def _environment() -> dict[str, str]:
+    """One thread, and this checkout's code whatever the folder."""
+    root = str(Path(__file__).parents[1])
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+    return {**os.environ, **threads, "PYTHONPATH": root}
+
+
+def _benchmark(dataset: str, out: Path, venv: Path, epochs: int) -> Benchmark:
+    """With the table exported anew."""
+    pkl = out / "exported.pkl"
+    exporting.run(dataset, pkl)
+    metadata = tables.metadata(tables.read_arrow(paths.table(dataset)))
+    return Benchmark(dataset, metadata, pkl, peer_runner.content(pkl), out, venv, epochs)
+
+
+def _cut(benchmark: Benchmark) -> list[str]:
+    """Where the export's rule of lengths takes frames or tokens from MMSA that ours has."""
+    table = tables.read_arrow(paths.table(benchmark.dataset))
+    with benchmark.pkl.open("rb") as file:
+        train = pickle.load(file)["train"]
+    longest = {
+        "input_ids": train["text_bert"].shape[2],
+        "audio": train["audio"].shape[1],
+        "vision": train["vision"].shape[1],
+    }
+    lengths = {name: pc.list_value_length(table[name]) for name in longest if name in table.column_names}
+    counts = {name: pc.sum(pc.greater(lengths[name], longest[name])).as_py() for name in lengths}
+    return [
+        f"{name}: the export cuts {count} of {len(table)} clips to {longest[name]}, the field's rule; ours has them whole."
+        for name, count in counts.items()
+        if count
+    ]
+
+
+def _theirs(benchmark: Benchmark, seed: int) -> peer_table.Result:
+    """One seed of MMSA, trained unless its file is there."""
+    file = benchmark.out / f"peer-{seed}.json"
+
+    def train() -> None:
+        print(f"peer: MMSA, seed {seed}", flush=True)
+        told = {"pkl": benchmark.pkl, "seed": seed, "epochs": benchmark.epochs, "out": file}
+        options = [text for name, value in told.items() for text in (f"--{name}", str(value))]
+        subprocess.run([*benchmark.command("train"), *options], env=_environment(), check=True)
+
+    asked = {"data": benchmark.content, "config": benchmark.config, "epochs": benchmark.epochs}
+    return _had(file, asked | {"encoder": benchmark.metadata["encoder_sha256"]}, train)
+
+
+def _ours(benchmark: Benchmark, choice: jobs.Choice, seed: int) -> peer_table.Result:
+    """One seed of ours, trained unless its file or its run is there."""
+    file = benchmark.out / f"{choice.preset}-{choice.values}-{seed}.json"
+    changes = {"fit": {"max_epochs": benchmark.epochs}} if benchmark.epochs else {}
+    task = jobs.task(jobs.source(benchmark.dataset), "self_mm", choice, seed, changes)
+    asked = {"data": benchmark.content, "hyper": task.job.hyper.model_dump()}
+    asked |= {"encoder": benchmark.metadata["encoder_sha256"]}
+
+    def train() -> None:
+        print(f"peer: ours, {choice.preset}, seed {seed}", flush=True)
+        jobs.compute(jobs.missing([task]), lambda: [], "peer")
+        peer_runner.write(file, {"side": "ours", "seed": seed, "asked": asked, **_of_cache(task)})
+
+    return _had(file, asked, train)
+
+
+def _of_cache(task: jobs.Task) -> peer_table.Result:
+    """What the cache holds of a run: its test predictions with their labels, best epoch, seconds and memory."""
+    folder = cache.Store(jobs.RUNS).path(task.key)
+    described, log = checkpoint.describe(folder), logs.read(task.key)
+    predicted = tables.read(folder / checkpoint.PREDICTIONS).to_pylist()
+    table = tables.read_arrow(task.job.table)
+    labels = dict(zip(table["id"].to_pylist(), table["label"].to_pylist(), strict=True))
+    tested = [row for row in predicted if row["split"] == "test"]
+    return {
+        "key": task.key,
+        "versions": described["versions"],
+        "predictions": [row["fusion"] for row in tested],
+        "labels": [labels[row["id"]] for row in tested],
+        "best_epoch": described["best_epoch"],
+        "seconds_an_epoch": log.get("seconds_an_epoch"),
+        "peak_mib": log.get("peak_memory_mib"),
+    }
+
+
+def _had(file: Path, asked: dict[str, Any], train: Callable[[], None]) -> peer_table.Result:
+    """The file's content, made first where it is not there."""
+    if not file.is_file():
+        train()
+    result: peer_table.Result = json.loads(file.read_text())
+    if differing := [key for key, value in asked.items() if result["asked"].get(key) != value]:
+        raise SystemExit(f"{file} was made of other {', '.join(differing)}. Remove it, or choose another --out.")
+    return result
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,188 @@
+"""experiment: data/tables -> data/experiments/<dataset>/<name>.json (the paper's tables and figures, as params.yaml asks)."""
+
+import importlib.util
+import io
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator
+
+from model import experiments
+from model.experiments import Row, Runs
+from pipeline import cache, params, paths, tables
+from pipeline.cache import RUNS
+from pipeline.errors import StageError
+from stages import jobs, train
+from stages.jobs import Choice, Source, Task
+
+WIDTH = 1 << 16  # of a line of params.yaml: none is broken that was not
+
+
+def _known(name: str) -> str:
+    if name not in experiments.NAMES:
+        raise ValueError(f"expected one of {', '.join(experiments.NAMES)}")
+    return name
+
+
+Names = Annotated[list[Annotated[str, AfterValidator(_known)]], AfterValidator(train.different)]
+
+
+class Params(params.Block):
+    """params.yaml: experiment."""
+
+    seeds: train.Seeds
+    datasets: dict[str, Names]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One experiment: its rows, each with a run a seed."""
+
+    name: str
+    source: Source
+    rows: list[tuple[Row, list[Task]]]
+
+    @property
+    def tasks(self) -> list[Task]:
+        return [task for _, tasks in self.rows for task in tasks]
+
+
+def main() -> None:
+    options = params.load("experiment", Params)
+    plans = [plan for dataset, names in options.datasets.items() for plan in _plans(dataset, names, options.seeds)]
+    tasks = list({task.key: task for plan in plans for task in plan.tasks}.values())
+    missing = jobs.missing(tasks)
+    failure = None
+    try:
+        jobs.compute(missing, lambda: (), "experiment")
+    except StageError as error:  # the experiments that it does not touch are made all the same
+        failure = error
+    shutil.rmtree(paths.EXPERIMENTS, ignore_errors=True)
+    paths.EXPERIMENTS.mkdir(parents=True)
+    for plan in plans:
+        if not jobs.missing(plan.tasks):
+            _write(plan, options.seeds)
+    used = {"experiment": options.model_dump(), "networks": params.read()["networks"]}
+    cache.Store(RUNS).remember(used, [task.key for task in tasks])
+    if failure:
+        raise failure
+    print(
+        f"experiment: {len(plans)} tables and figures of {len(tasks)} runs, computed {len(missing)}, "
+        f"from cache {len(tasks) - len(missing)}"
+    )
+
+
+def run(name: str, dataset: str) -> None:
+    """Ask for an experiment in params.yaml, let DVC make what is due as far as the report, print its tables."""
+    from pipeline.report.experiments import text
+
+    _check(dataset)
+    if _asked(name, dataset):
+        print(f"experiment: params.yaml asks for {dataset}/{name} already")
+    else:
+        print(f"experiment: added {name} to experiment.datasets.{dataset} in params.yaml")
+    _reproduce()
+    if not paths.experiment(dataset, name).is_file():
+        raise StageError(
+            f"{dataset}/{name} was not made: {_unable(name, dataset)}. params.yaml still asks for it, under "
+            "experiment.datasets; remedy this, or take it out there."
+        )
+    print(text(dataset, name))
+
+
+def _plans(dataset: str, names: Sequence[str], seeds: Sequence[int]) -> Iterator[Plan]:
+    networks = params.load("train", train.Params).networks
+    for name in names:
+        if why := _unable(name, dataset):
+            print(f"experiment: {dataset}/{name} is not made: {why}")
+            continue
+        source = jobs.source(dataset)
+        found = experiments.rows(name, tables.read_arrow(source.file), list(networks))
+        yield Plan(name, source, list(_rows(source, found, networks, seeds)))
+
+
+def _unable(name: str, dataset: str) -> str | None:
+    """Why an experiment cannot be made; None where it can."""
+    try:
+        source = jobs.source(dataset)
+    except StageError as error:
+        return str(error)
+    networks = params.load("train", train.Params).networks
+    return experiments.unable(name, tables.read_arrow(source.file), list(networks))
+
+
+def _rows(
+    source: Source, rows: Sequence[Row], networks: Mapping[str, Choice], seeds: Sequence[int]
+) -> Iterator[tuple[Row, list[Task]]]:
+    """Each row with its runs; a row that is no other than one before it is left out, since the default has it."""
+    seen = []
+    for row in rows:
+        choice = networks[row.network]
+        plain, changed = (jobs.task(source, row.network, choice, seeds[0], c).job.hyper for c in ({}, row.changes))
+        if (row.network, changed) in seen:
+            print(f"experiment: {source.dataset}: the row '{row.label}' is left out: it is what the default does")
+            continue
+        seen.append((row.network, changed))
+        changes = {} if changed == plain else row.changes  # so that it is the very run that train has
+        yield row, [jobs.task(source, row.network, choice, seed, changes) for seed in seeds]
+
+
+def _write(plan: Plan, seeds: Sequence[int]) -> None:
+    runs = [Runs(row, [cache.Store(RUNS).path(task.key) for task in tasks]) for row, tasks in plan.rows]
+    content = experiments.content(plan.name, tables.read_arrow(plan.source.file), runs, seeds)
+    tables.write_json(paths.experiment(plan.source.dataset, plan.name), content)
+
+
+def _check(dataset: str) -> None:
+    """Raise StageError unless there is such a data set, or videos to make it of."""
+    if (paths.RAW / dataset).is_dir() or paths.table(dataset).is_file():
+        return
+    there = sorted(folder.name for folder in paths.RAW.glob("*") if folder.is_dir())
+    raise StageError(f"There is no data set {dataset}: data/raw holds {', '.join(there) or 'none'}. Name one of these.")
+
+
+def _asked(name: str, dataset: str) -> bool:
+    """Whether params.yaml asks for the experiment already; it does afterwards, its comments and layout as they were."""
+    if name in params.load("experiment", Params).datasets.get(dataset, []):
+        return True
+    from ruamel.yaml import YAML
+    from ruamel.yaml.comments import CommentedSeq
+
+    yaml = YAML()
+    yaml.preserve_quotes, yaml.width = True, WIDTH
+    yaml.representer.add_representer(type(None), lambda to, _: to.represent_scalar("tag:yaml.org,2002:null", "null"))
+    content = yaml.load(paths.PARAMS)
+    datasets = content["experiment"]["datasets"]
+    if not datasets:
+        datasets.fa.set_flow_style()  # {demo: [table4]}, on one line
+    names = datasets.setdefault(dataset, CommentedSeq())
+    if not names:
+        names.fa.set_flow_style()
+    names.append(name)
+    written = io.StringIO()
+    yaml.dump(content, written)
+    part = paths.PARAMS.with_suffix(".part")
+    part.write_text(written.getvalue())
+    part.replace(paths.PARAMS)
+    return False
+
+
+def _reproduce() -> None:
+    """dvc repro report, its output shown as it comes."""
+    if not importlib.util.find_spec("dvc"):
+        raise StageError("DVC is not installed here. Install it with: pip install 'rawmsa[extract]'")
+    python = str(Path(sys.executable).parent)  # which the stages' commands name
+    environment = {**os.environ, "PATH": f"{python}{os.pathsep}{os.environ.get('PATH', '')}"}
+    sys.stdout.flush()
+    done = subprocess.run([sys.executable, "-m", "dvc", "repro", "report"], env=environment)
+    if done.returncode:
+        raise StageError(
+            f"dvc repro report ended with code {done.returncode}; what it printed above says why. params.yaml asks for "
+            "the experiment: run the same command again to go on, what was computed is kept."
+        )

@@ -1,0 +1,209 @@
+"""Runs through the cache: whoever asks for one (train, an experiment, tune) gets the same run, trained once."""
+
+import hashlib
+import io
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+import model
+from model import checkpoint, run
+from model.fit import device, precision
+from model.hyper import Hyper, merged, schema
+from pipeline import assets, cache, params, paths, tables, workers
+from pipeline.cache import RUNS, WEIGHTS
+from pipeline.errors import ParamsError, StageError
+from stages import logs
+
+CODE = Path(model.__file__).parent  # its sources are in every run's key, so that no version needs raising,
+AFTERWARDS = {"experiments.py", "floors.py", "intervals.py", "ulabels.py"}  # save those that only look at runs
+ROWS_HASHED = 256  # at a time
+
+
+class Choice(params.Block):
+    """Which of a network's presets and values in params.yaml."""
+
+    preset: str
+    values: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """A training table; seen: the hash of what training can see of it."""
+
+    file: Path
+    metadata: dict[str, Any]
+    seen: str
+
+    @property
+    def dataset(self) -> str:
+        return str(self.metadata["dataset"])
+
+
+@dataclass(frozen=True)
+class Task:
+    """A run to have: what decides it, its place under data/runs and its key in the cache."""
+
+    job: run.Job = field(compare=False)
+    folder: Path
+    key: str
+
+    @property
+    def group(self) -> Path:
+        """Runs that differ by seed alone share it."""
+        return self.folder.parent / self.job.network
+
+
+def source(dataset: str) -> Source:
+    """Raises StageError where the data set cannot be trained on."""
+    file = paths.table(dataset)
+    if not file.is_file():
+        raise StageError(f"{dataset} has no training table {file}. Make it with: dvc repro assemble")
+    table = tables.read_arrow(file)
+    if why := run.untrainable(table):
+        raise StageError(f"{dataset} is not trained on: {why}")
+    return Source(file, tables.metadata(table), _seen(table))
+
+
+def task(source: Source, network: str, choice: Choice, seed: int, changes: Mapping[str, Any]) -> Task:
+    """changes: nested parts of Hyper that stand in for those of the preset and the values; {} for none."""
+    block, hyper = hyper_of(network, choice, source.dataset, source.metadata["convention"], changes)
+    encoder = assets.encoder(source.metadata["encoder"])
+    names = {"network": network, "preset": choice.preset, "values": choice.values, "block": block}
+    job = run.Job(
+        source.file, **names, changes=changes, hyper=hyper, seed=seed, encoder=encoder, threads=params.threads()
+    )
+    key = cache.key(
+        table=source.seen,
+        code=_code(),
+        **names,
+        changes=changes,
+        hyper=hyper.model_dump(),
+        seed=seed,
+        threads=job.threads,
+        precision=precision(),
+        versions=[version("torch"), version("transformers")],
+    )
+    return Task(job, paths.run(source.dataset, network, seed), key)
+
+
+def missing(tasks: Sequence[Task], kind: str = RUNS) -> list[Task]:
+    """Those that the cache does not hold, each once."""
+    lacking = {task.key: task for task in tasks if not cache.Store(kind).find(task.key)}
+    return list(lacking.values())
+
+
+def name(task: Task) -> str:
+    """Its place under data/runs, and what differs from the parameters of the run there."""
+    changes = ", ".join(f"{key} {value}" for key, value in params.flat(task.job.changes).items())
+    return f"{task.folder}{f' ({changes})' if changes else ''}"
+
+
+def compute(
+    tasks: Sequence[Task],
+    keep: Callable[[], Collection[Task]],
+    title: str,
+    named: Callable[[Task], str] = name,
+) -> int:
+    """Train them into the cache, several at a time on a CPU. Returns how many.
+
+    keep: of the runs that are there by now, those whose weights stay; the others' go as soon as that is known.
+    Raises StageError where some failed; the others are kept.
+    """
+    done: list[Task] = []
+    failures: list[str] = []
+    at_once = 1 if device().type == "cuda" else params.workers()
+    outcomes = workers.run(_train, tasks, title=title, workers=at_once, threads=params.threads(), limits=None)
+    for outcome in outcomes:
+        task = tasks[outcome.index]
+        if outcome.failure:
+            failures.append(f"{named(task)}: {outcome.failure.message}\n{outcome.failure.trace}")
+            continue
+        done.append(task)
+        print(f"{title}: {named(task)}: {outcome.value}", flush=True)
+        for one in set(done) - set(keep()):
+            cache.Store(WEIGHTS).path(one.key).unlink(missing_ok=True)
+    if failures:
+        raise StageError(f"{len(failures)} of {len(tasks)} runs failed; the others are kept.\n" + "\n".join(failures))
+    return len(tasks)
+
+
+def valid_mae(task: Task) -> float:
+    """Of a run that the cache holds."""
+    return float(checkpoint.describe(cache.Store(RUNS).path(task.key))["valid"]["mae"])
+
+
+def _train(task: Task) -> str:
+    """One run into the cache; what became of it, in a line."""
+    with logs.written(task.key) as ended, cache.Store(RUNS).put(task.key) as folder:
+        described = run.train(task.job, folder, ended)
+        with cache.Store(WEIGHTS).put(task.key) as weights:
+            (folder / checkpoint.WEIGHTS).rename(weights)
+    mae, best, epochs = described["valid"]["mae"], described["best_epoch"], described["epochs"]
+    return f"validation MAE {mae:.3f} in epoch {best} of {epochs}"
+
+
+def hyper_of(
+    network: str, choice: Choice, dataset: str, convention: str, changes: Mapping[str, Any]
+) -> tuple[str, Hyper]:
+    """The values of the data set's own name, else those of its convention; over them the preset, over both the changes."""
+    wanted = schema(model.find(network))
+    blocks = params.load("networks", dict[str, dict[str, Any]]).get(network, {})
+    preset = _named(blocks.get("presets", {}), choice.preset, f"networks.{network}.presets")
+    values = _named(blocks.get("values", {}), choice.values, f"networks.{network}.values")
+    for block in (dataset, convention):
+        if block in values:
+            where = f"networks.{network} (preset {choice.preset}, values {choice.values}.{block})"
+            checked = params.check(where, merged(values[block], preset, changes), wanted)
+            return block, Hyper.model_validate(checked.model_dump())  # which pickles
+    raise ParamsError(
+        f"params.yaml: networks.{network}.values.{choice.values} has the blocks {', '.join(values) or 'none'}, but "
+        f"{dataset} needs one named {dataset} or, for its metric convention, {convention}. Copy the nearest and name it so."
+    )
+
+
+def _named(blocks: Mapping[str, Any], name: str, where: str) -> dict[str, Any]:
+    if name not in blocks:
+        raise ParamsError(
+            f"params.yaml: {where} has {', '.join(blocks) or 'nothing'}, but train.networks names '{name}'. "
+            "Name one of these, or add it."
+        )
+    return dict(blocks[name])
+
+
+class _Sha256(io.RawIOBase):
+    """A file that keeps the hash of what is written to it."""
+
+    def __init__(self) -> None:
+        self.sha256 = hashlib.sha256()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self.sha256.update(data)
+        return len(data)
+
+
+def _seen(table: pa.Table) -> str:
+    """sha256 of what training can see of a table and its metadata: a test label corrected retrains nothing."""
+    splits = table["split"].to_pylist()
+    seen = table.drop_columns(["transcript"])
+    for name in ("label", "label_T", "label_A", "label_V"):
+        rows = zip(splits, table[name].to_pylist(), strict=True)
+        labels = pa.array([None if split == "test" else label for split, label in rows], pa.float32())
+        column = seen.column_names.index(name)
+        seen = seen.set_column(column, seen.schema.field(column), labels)
+    file = _Sha256()
+    with pa.ipc.new_stream(pa.PythonFile(file, "w"), seen.schema) as writer:
+        writer.write_table(seen, max_chunksize=ROWS_HASHED)
+    return file.sha256.hexdigest()
+
+
+def _code() -> str:
+    """sha256 of the sources of model/ that make a run."""
+    return cache.key(**{file.name: assets.sha256(file) for file in CODE.glob("*.py") if file.name not in AFTERWARDS})

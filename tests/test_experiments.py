@@ -1,0 +1,321 @@
+"""Experiments end to end: the rows that the paper's tables have, what is measured of them, and what is never trained twice."""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import yaml
+
+from model import experiments, metrics, ulabels
+from pipeline import paths, tables, workers
+from pipeline.cache import RUNS, WEIGHTS
+from pipeline.errors import ParamsError, StageError
+from pipeline.report.experiments import text
+from stages import __main__ as command_line
+from stages import experiment
+from tests import projects, tiny
+
+ROOT = Path(__file__).parents[1]
+SEEDS = [1, 2]
+HUMAN = tuple(ulabels.HUMAN.values())
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A training table with human labels, a tiny encoder, and tasks that run here, not in processes of their own."""
+
+    def run_here(function: Callable[[Any], Any], tasks: Sequence[Any], **_: object) -> Iterator[workers.Outcome[Any]]:
+        yield from (workers.Outcome(index, function(task), None) for index, task in enumerate(tasks))
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RAWMSA_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(workers, "run", run_here)
+    tiny.encoder(Path("tiny"))
+    _write(_table())
+    return tmp_path
+
+
+def _table(**kwargs: Any) -> pa.Table:
+    """Clips that five videos share, with human labels by the m-label."""
+    made = tiny.table(("train",) * 12 + ("valid",) * 4 + ("test",) * 10, **kwargs)
+    for offset, name in enumerate(HUMAN):
+        labels = pa.array(made["label"].to_numpy() / 2 + offset / 10, pa.float32())
+        made = made.set_column(made.column_names.index(name), made.schema.field(name), labels)
+    return made
+
+
+def _without(table: pa.Table, split: str) -> pa.Table:
+    return table.filter(pa.compute.not_equal(table["split"], split))
+
+
+def _write(table: pa.Table, name: str = "made") -> None:
+    tables.write_arrow(paths.table(name), table, tables.metadata(table) | {"dataset": name})
+
+
+def _params(datasets: dict[str, list[str]], **networks: Any) -> None:
+    blocks = {
+        "workers": 1,
+        "threads": 1,
+        "train": {
+            "networks": {"self_mm": {"preset": "paper", "values": "made"}} | networks,
+            "seeds": {"default": SEEDS},
+            "keep": "best",
+        },
+        "networks": {
+            "self_mm": {"presets": {"paper": {}}, "values": {"made": {"mosi": tiny.hyper(max_epochs=2).model_dump()}}}
+        },
+        "experiment": {"seeds": SEEDS, "datasets": datasets},
+    }
+    Path("params.yaml").write_text(yaml.safe_dump(blocks))
+
+
+def _make(datasets: dict[str, list[str]], capsys: pytest.CaptureFixture[str]) -> str:
+    _params(datasets)
+    experiment.main()
+    return capsys.readouterr().out
+
+
+def _read(name: str, dataset: str = "made") -> dict[str, Any]:
+    return tables.read_json(paths.experiment(dataset, name))
+
+
+def _cached(kind: str) -> list[Path]:
+    return [path for path in (paths.cache() / kind).glob("??/*") if not path.name.startswith(".")]
+
+
+def test_tables_and_figures_from_one_grid(project: Path, capsys: pytest.CaptureFixture[str]):
+    """Without vision table4 has four rows, one of them Self-MM itself, which table1, table3 and the figures share."""
+    _write(_table(without=["vision"]))
+    said = _make({"made": ["table1", "table3", "table4", "figure4", "figure5"]}, capsys)
+    assert "5 tables and figures of 10 runs, computed 10, from cache 0" in said  # (4 + Human-MM) x 2 seeds
+    assert _cached(WEIGHTS) == [] and len(_cached(RUNS)) == 10
+    _table4(_read("table4"))
+    table3 = _read("table3")
+    assert [row["label"] for row in table3["rows"]] == ["Human-MM", "Self-MM"] and table3["reference"] == "Self-MM"
+    assert table3["rows"][1]["scores"] == _read("table1")["rows"][0]["scores"]
+    assert [entry["label"] for entry in table3["ulabels"]] == ["Self-MM"]  # Human-MM makes none
+    _figures(_read("figure4"), _read("figure5"))
+    projects.ingest(({"name": "made"}, projects.clips("made")))  # for the report
+    for name in ("table1", "table3", "table4", "figure4", "figure5"):
+        assert "|" in text("made", name), name
+    _again(capsys)
+
+
+def _table4(found: dict[str, Any]) -> None:
+    assert {key: found[key] for key in ("dataset", "convention", "synthetic", "setting", "seeds", "reference")} == {
+        "dataset": "made",
+        "convention": "mosi",
+        "synthetic": True,
+        "setting": "unaligned",
+        "seeds": SEEDS,
+        "reference": "MTA",
+    }
+    rows = {row["label"]: row for row in found["rows"]}
+    assert list(rows) == ["M", "MA", "MT", "MTA"]
+    assert rows["MT"]["changes"] == {"architecture": {"tasks": ["text"]}}
+    assert rows["M"]["heads"] == {} and set(rows["MA"]["heads"]) == {"audio"}
+    assert found["ulabels"][0]["label"] == "MA"
+    assert [floor["label"] for floor in found["floors"]] == ["Train median", "Majority class", "TF-IDF + ridge"]
+    for row in rows.values():
+        scores = row["scores"]
+        assert scores["seeds"] == 2 and scores["std"].keys() == row["interval"].keys()
+        low, high = row["interval"]["mae"]
+        assert low < scores["mae"] < high
+        assert set(row["contributions"]) == {"text", "audio"}
+    assert rows["MTA"]["difference"] is None
+    mean, low, high = rows["M"]["difference"]["mae"]
+    assert mean == rows["M"]["scores"]["mae"] - rows["MTA"]["scores"]["mae"] and low <= mean <= high
+    assert high - low < rows["M"]["interval"]["mae"][1] - rows["M"]["interval"]["mae"][0]  # paired
+
+
+def _figures(figure4: dict[str, Any], figure5: dict[str, Any]) -> None:
+    labels = _table().slice(0, 12)["label"].to_numpy()
+    first, *_, last = figure4["epochs"]
+    assert first["text"] == np.histogram(labels, figure4["edges"])[0].tolist()  # u = m in the first epoch
+    assert first["epoch"] == 1 and last["audio"] != first["audio"] and sum(last["audio"]) == 12 and "vision" not in last
+    clips = figure5["clips"]
+    assert len({clip["id"] for clip in clips}) == 3
+    assert {"id", "text", "label", "prediction", "text_u", "audio_u", "vision_u", *HUMAN} <= clips[0].keys()
+    assert figure5["seed"] == figure4["seed"]
+
+
+def _again(capsys: pytest.CaptureFixture[str]) -> None:
+    """A grid resumes: of two runs lost, two are trained, and the files are the same to the byte."""
+    before = {file.name: file.read_bytes() for file in paths.EXPERIMENTS.rglob("*.json")}
+    for folder in _cached(RUNS)[:2]:
+        for file in folder.iterdir():
+            file.unlink()
+        folder.rmdir()
+    assert "computed 2, from cache 8" in _make({"made": ["table1", "table3", "table4", "figure4", "figure5"]}, capsys)
+    assert {file.name: file.read_bytes() for file in paths.EXPERIMENTS.rglob("*.json")} == before
+    assert "0 tables and figures" in _make({}, capsys)  # what is named no more goes
+    assert list(paths.EXPERIMENTS.iterdir()) == []
+
+
+def test_scores_are_the_tables_measures_of_the_runs(project: Path, capsys: pytest.CaptureFixture[str]):
+    _make({"made": ["table1"]}, capsys)
+    (row,) = _read("table1")["rows"]
+    truth = {clip["id"]: clip for clip in _table().to_pylist() if clip["split"] == "test"}
+    maes, valid, text_head, masked = [], [], [], []
+    for folder in _cached(RUNS):
+        predicted = [r for r in tables.read(folder / "predictions.parquet").to_pylist() if r["id"] in truth]
+        labels = np.array([truth[r["id"]]["label"] for r in predicted], np.float32)
+        maes.append(metrics.mae(np.array([r["fusion"] for r in predicted], np.float32), labels))
+        valid.append(tables.read_json(folder / "run.json")["valid"]["mae"])
+        text_head.append(np.mean([abs(r["text"] - truth[r["id"]]["label_T"]) for r in predicted]))
+        without = [r for r in tables.read(folder / "contributions.parquet").to_pylist() if r["modality"] == "audio"]
+        masked.append(np.mean([abs(r["masked"] - truth[r["id"]]["label"]) for r in without]) - maes[-1])
+    assert row["scores"]["mae"] == pytest.approx(np.mean(maes)) and row["scores"]["std"]["mae"] == pytest.approx(
+        np.std(maes)
+    )
+    assert row["valid"] == pytest.approx({"mae": np.mean(valid), "std": np.std(valid)})
+    assert row["heads"]["text"]["mae"] == pytest.approx(np.mean(text_head))
+    assert row["contributions"]["audio"]["masked"] == pytest.approx([np.mean(masked), np.std(masked)], abs=1e-6)
+
+
+def test_test_labels_are_for_scores_alone(project: Path, capsys: pytest.CaptureFixture[str]):
+    """Other labels of the test split train nothing anew and choose no other run or epoch."""
+    _make({"made": ["table1", "figure4"]}, capsys)
+    before, chosen = _read("table1"), _read("figure4")
+    table = _table()
+    labels = np.where(np.array(table["split"].to_pylist()) == "test", 1.0, table["label"].to_numpy())
+    for name in ("label", *HUMAN):
+        values = pa.array(
+            labels if name == "label" else np.where(labels == 1, 0.0, table[name].to_numpy()), pa.float32()
+        )
+        table = table.set_column(table.column_names.index(name), table.schema.field(name), values)
+    _write(table)
+    assert "computed 0, from cache 2" in _make({"made": ["table1", "figure4"]}, capsys)
+    after = _read("table1")
+    assert after["rows"][0]["valid"] == before["rows"][0]["valid"] and _read("figure4") == chosen
+    assert after["ulabels"] == before["ulabels"]
+    assert after["rows"][0]["scores"]["mae"] != before["rows"][0]["scores"]["mae"]
+
+
+def test_what_cannot_be_made_says_why_and_the_rest_is_made(project: Path, capsys: pytest.CaptureFixture[str]):
+    _write(tiny.table(), "unjudged")
+    _write(_without(_table(), "test"), "untested")
+    asked = {"unjudged": ["table3"], "untested": ["table1", "figure5"], "nowhere": ["table1"]}
+    said = _make(asked, capsys)
+    assert "unjudged/table3 is not made: it needs human unimodal labels: the columns label_T, label_A, label_V" in said
+    assert "untested/table1 is not made: it needs clips in the test split" in said
+    assert "nowhere/table1 is not made: nowhere has no training table" in said
+    assert [file.name for file in paths.EXPERIMENTS.rglob("*.json")] == ["figure5.json"]
+    with pytest.raises(ParamsError, match=r"found 'table2', .*expected one of table1, table3"):
+        _make({"made": ["table2"]}, capsys)
+
+
+def test_a_failed_run_stops_its_experiment_alone(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    real = workers.run
+
+    def human_fails(function: Any, tasks: Sequence[Any], **kwargs: Any) -> Iterator[workers.Outcome[Any]]:
+        fails = [bool(task.job.changes) for task in tasks]
+        done = real(function, [task for task, fail in zip(tasks, fails, strict=True) if not fail], **kwargs)
+        for index, fail in enumerate(fails):
+            value = None if fail else next(done).value
+            yield workers.Outcome(
+                index, value, workers.Failure("ParamsError", "the loss is no number") if fail else None
+            )
+
+    monkeypatch.setattr(workers, "run", human_fails)
+    with pytest.raises(StageError, match="2 of 4 runs failed; the others are kept"):
+        _make({"made": ["table1", "table3"]}, capsys)
+    assert [file.name for file in paths.EXPERIMENTS.rglob("*.json")] == ["table1.json"]
+
+
+def test_rows_of_modalities_that_a_data_set_lacks_are_left_out():
+    full = ["M", "MV", "MA", "MT", "MAV", "MTV", "MTA", "MTAV"]  # the paper's order
+    rows = {row.label: row for row in experiments.rows("table4", tiny.table(), ["self_mm"])}
+    assert list(rows) == full and rows["MTV"].changes == {"architecture": {"tasks": ["text", "vision"]}}
+    table = tiny.table(without=["audio", "vision"])
+    assert [row.label for row in experiments.rows("table4", table, ["self_mm"])] == ["M", "MT"]
+    assert experiments.unable("table4", table, ["lmf"]).startswith("it needs self_mm in train.networks")
+
+
+def test_every_ablation_changes_a_setting_that_there_is_and_a_row_that_changes_nothing_is_left_out(
+    project: Path, capsys: pytest.CaptureFixture[str]
+):
+    rows = experiments.rows("ulgm", _table(), ["self_mm"])
+    assert all(set(row.changes["architecture"]["ulgm"]) <= tiny.ULGM.keys() for row in rows[1:])
+    _params({"made": ["ulgm"]})
+    content = yaml.safe_load(Path("params.yaml").read_text())
+    content["networks"]["self_mm"]["values"]["made"]["mosi"]["architecture"]["ulgm"]["alpha"] = "symmetric"
+    Path("params.yaml").write_text(yaml.safe_dump(content))
+    (plan,) = experiment._plans("made", ["ulgm"], SEEDS)
+    assert len(plan.rows) == len(rows) - 1
+    assert "the row 'symmetric alpha' is left out: it is what the default does" in capsys.readouterr().out
+
+
+def test_ulabels_against_human_labels_by_hand(tmp_path: Path):
+    """Two clips, m = 1 and -1, human text labels 2 and -1."""
+    made = tiny.table(("train", "train", "valid"))
+    for name, values in (("label", [1.0, -1.0, 0.0]), ("label_T", [2.0, -1.0, None])):
+        place = made.column_names.index(name)
+        made = made.set_column(place, made.schema.field(name), pa.array(values, pa.float32()))
+    first, second = made["id"].to_pylist()[:2]
+    rows = [
+        {"epoch": 1, "id": first, "text": 1.0},
+        {"epoch": 1, "id": second, "text": -1.0},
+        {"epoch": 2, "id": first, "text": 1.5, "raw_text": 1.75},
+        {"epoch": 2, "id": second, "text": -1.25, "raw_text": -2.0},
+    ]
+    tables.write(tmp_path / "ulabels.parquet", tables.rows(tables.ULABELS, rows))
+    start, end = ulabels.epochs([tmp_path, tmp_path / "none"], made)
+    assert (start["epoch"], start["seeds"], list(start)[2:]) == (1, 1, ["text"])
+    assert start["text"]["mae"] == start["text"]["control_mae"] == 0.5
+    assert start["text"]["shift"] == 0 and start["text"]["raw_shift"] is None and start["text"]["offset_corr"] is None
+    assert end["text"] == pytest.approx(
+        {
+            "shift": 0.375,
+            "raw_shift": 0.875,
+            "change": 0.375,
+            "raw_change": None,
+            "mae": 0.375,
+            "corr": 1.0,
+            "control_mae": 0.5,
+            "control_corr": 1.0,
+            "offset_corr": 1.0,
+        }
+    )
+
+
+def test_an_experiment_is_asked_for_in_params_and_nothing_else_there_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    before = re.sub(r"datasets: {.*} #", "datasets: {} #", (ROOT / "params.yaml").read_text())
+    Path("params.yaml").write_text(before)
+    wanted = [("table4", "new"), ("figure4", "new"), ("table1", "other")]
+    assert [experiment._asked(name, dataset) for name, dataset in wanted] == [False] * 3
+    assert all(experiment._asked(name, dataset) for name, dataset in wanted)
+    after = Path("params.yaml").read_text()
+    datasets = "{new: [table4, figure4], other: [table1]}"
+    assert after == before.replace("datasets: {} #", f"datasets: {datasets} #")
+
+
+def test_the_command_makes_and_prints(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    _params({})
+    projects.ingest(({"name": "made"}, projects.clips("made")))
+    monkeypatch.setattr(experiment, "_reproduce", experiment.main)
+    experiment.run("table1", "made")
+    said = capsys.readouterr().out
+    assert "added table1 to experiment.datasets.made in params.yaml" in said and "Self-MM" in said
+    with pytest.raises(StageError, match="There is no data set mad: data/raw holds none"):
+        experiment.run("table1", "mad")
+    _write(_without(_table(), "test"))
+    with pytest.raises(StageError, match="made/table4 was not made: it needs clips in the test split"):
+        experiment.run("table4", "made")
+
+
+def test_the_command_line_knows_every_experiment():
+    asked = command_line.experiment.__annotations__["name"]
+    known = {name for one in get_args(asked) for kind in get_args(one) for name in get_args(kind)}
+    assert known == set(experiments.NAMES)

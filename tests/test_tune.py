@@ -1,0 +1,147 @@
+"""rawmsa tune searches by the validation split alone, goes on where it stopped, and writes what can be pasted."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+import yaml
+
+from model.hyper import merged
+from pipeline import params, paths, tables
+from pipeline.errors import ParamsError, StageError
+from stages import jobs, tune
+from tests import trainable as made
+
+pytestmark = pytest.mark.usefixtures("trainable", "in_process")
+
+SPACE = {
+    "groups.audio.lr": ["1e-3", 0.01, 0.03],  # what YAML makes of 1e-3
+    "architecture.dropout.text": [0.0, 0.1],
+    "fit.batch": [2, 4],
+}
+
+
+def searched(draws: int = 4, space: dict[str, list[Any]] | None = None, **changes: Any) -> list[dict[str, str]]:
+    """The rows of the CSV of a search."""
+    found = params.read()
+    found["tune"] |= {"space": {"self_mm": space or SPACE}, **changes}
+    Path("params.yaml").write_text(yaml.safe_dump(found, sort_keys=False))
+    tune.main("made", None, draws)
+    with Path("data/tune/made-self_mm.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_best_is_a_block_that_trains_it(capsys: pytest.CaptureFixture[str]):
+    rows = searched()
+    said = capsys.readouterr().out
+    assert rows[0]["draw"] == "0" and rows[0]["groups.audio.lr"] == "0.01"  # the values as they are
+    best = min(rows, key=lambda row: float(row["valid_mae"]))
+    assert said.index(f"│ {best['draw']}") == min(said.index(f"│ {row['draw']} ") for row in rows)
+    file = Path("data/tune/made-self_mm.yaml")
+    assert "paste it into params.yaml under networks.self_mm.values.made, beside its block mosi" in file.read_text()
+    assert best["valid_mae"][:5] in file.read_text()
+
+    block = yaml.safe_load(file.read_text())
+    pasted = merged(params.read(), {"networks": {"self_mm": {"values": {"made": block}}}})
+    Path("params.yaml").write_text(yaml.safe_dump(pasted, sort_keys=False))
+    name, hyper = jobs.hyper_of("self_mm", jobs.Choice(**made.CHOICE), "made", "mosi", {})
+    assert name == "made"
+    found = params.flat(hyper.model_dump())
+    assert {key: str(found[key]) for key in SPACE} == {key: best[key] for key in SPACE}
+
+
+def test_a_search_goes_on_where_it_stopped(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+    train, trained = jobs._train, []
+
+    def stopped(task: jobs.Task) -> str:
+        if len(trained) == 2:
+            raise KeyboardInterrupt
+        trained.append(task.key)
+        return train(task)
+
+    monkeypatch.setattr(jobs, "_train", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        searched()
+    monkeypatch.setattr(jobs, "_train", lambda task: trained.append(task.key) or train(task))
+    capsys.readouterr()
+    rows = searched()
+    assert f"{len(rows)} runs, 2 of them in the cache" in capsys.readouterr().out
+    assert sorted(trained) == sorted(row["key"] for row in rows)  # each once
+
+
+def test_a_draw_depends_on_its_number_alone():
+    few, many, wider = drawn(3, SPACE), drawn(30, SPACE), drawn(3, SPACE | {"groups.text.lr": [0.01, 0.02]})
+    for index, values in few.items():
+        assert many[index] == values
+        assert {key: wider[index][key] for key in SPACE} == values
+    assert len(many) == len({str(values) for values in many.values()}) <= 3 * 2 * 2  # each once
+
+
+def drawn(count: int, space: dict[str, list[Any]]) -> dict[int, dict[str, Any]]:
+    options = tune.Params(seed=1, draws=count, seeds=[1], space={"self_mm": space})
+    search = tune.Search(jobs.source("made"), "self_mm", jobs.Choice(**made.CHOICE), options)
+    return {draw.index: draw.values for draw in tune._draws(search)}
+
+
+def test_test_labels_have_no_say():
+    rows = searched()
+    chosen = Path("data/tune/made-self_mm.yaml").read_bytes()
+    table = tables.read_arrow(paths.table("made"))
+    for name in ("label", "label_T", "label_A", "label_V"):
+        labels = [
+            -value if split == "test" and value is not None else (3.0 if split == "test" else value)
+            for value, split in zip(table[name].to_pylist(), table["split"].to_pylist(), strict=True)
+        ]
+        place = table.column_names.index(name)
+        table = table.set_column(place, table.schema.field(place), pa.array(labels, pa.float32()))
+    assert table["label"] != tables.read_arrow(paths.table("made"))["label"]
+    tables.write_arrow(paths.table("made"), table, tables.metadata(table))
+    assert searched() == rows  # the same keys, so nothing was trained, and the same results
+    assert Path("data/tune/made-self_mm.yaml").read_bytes() == chosen
+
+
+@pytest.mark.parametrize(
+    ("space", "message"),
+    [
+        (
+            {"groups.adio.lr": [1]},
+            r"tune.space.self_mm names groups.adio.lr; self_mm has architecture.tasks, .*fit.batch",
+        ),
+        ({"fit.optimizer": ["adam"]}, "names fit.optimizer, which the preset paper decides. Leave it out"),
+        ({"fit.batch": [4, 0]}, r"(?s)tune.space.self_mm.fit.batch holds 0, which does not fit.*greater than 0"),
+        ({"fit.batch": []}, r"tune.space.self_mm.fit.batch: found \[\], list should have at least 1 item"),
+    ],
+)
+def test_a_space_that_cannot_be_searched_stops_before_anything_runs(
+    monkeypatch: pytest.MonkeyPatch, space: dict[str, list[Any]], message: str
+):
+    monkeypatch.setattr(jobs, "compute", lambda *_: pytest.fail("it trained"))
+    with pytest.raises(ParamsError, match=message):
+        searched(space=space)
+
+
+def test_what_is_not_there_to_tune_is_named():
+    with pytest.raises(ParamsError, match="tfn to tune: those both in train.networks and in tune.space are self_mm"):
+        tune.main("made", "tfn", 1)
+    with pytest.raises(StageError, match="other has no training table"):
+        tune.main("other", None, 1)
+
+
+def test_a_draw_that_fails_costs_no_other(capsys: pytest.CaptureFixture[str]):
+    rows = searched(draws=8, space={"groups.audio.lr": [0.01, 0.02, 1.0e30]})
+    failed = [row for row in rows if not row["valid_mae"]]
+    assert [row["groups.audio.lr"] for row in failed] == ["1e+30"] and len(rows) == 3
+    assert "The loss of epoch" in capsys.readouterr().out
+    assert yaml.safe_load(Path("data/tune/made-self_mm.yaml").read_text())["made"]["groups"]["audio"]["lr"] < 1
+
+
+def test_a_draw_of_several_seeds_counts_by_their_mean():
+    rows = searched(seeds=[1, 2])
+    assert len(rows) == 2 * len({row["draw"] for row in rows})
+    means: dict[str, list[float]] = {}
+    for row in rows:
+        means.setdefault(row["draw"], []).append(float(row["valid_mae"]))
+    best = min(sum(values) / 2 for values in means.values())
+    assert f"by validation MAE, {best:.4f}" in Path("data/tune/made-self_mm.yaml").read_text()

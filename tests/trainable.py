@@ -1,0 +1,36 @@
+"""The files of a project that trains in a second."""
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import yaml
+
+from pipeline import paths, tables
+from tests import tiny
+
+CHOICE = {"preset": "paper", "values": "made"}
+
+
+def write_table(name: str, splits: tuple[str | None, ...] | None = None, **changes: Any) -> pa.Table:
+    """tiny.table as the training table of a data set; `changes` are of its metadata."""
+    table = tiny.table(dataset=name, **({"splits": splits} if splits else {}))
+    table = tables.with_metadata(table, tables.metadata(table) | changes)
+    tables.write_arrow(paths.table(name), table, tables.metadata(table))
+    return table
+
+
+def write_params(**changes: Any) -> None:
+    """params.yaml for two seeds and two epochs; `changes`: by block, keys with another value."""
+    values = tiny.hyper(max_epochs=2).model_dump()
+    preset = {"fit": {name: values["fit"].pop(name) for name in ("optimizer", "gradients", "validation")}}
+    blocks: dict[str, Any] = {
+        "workers": 1,
+        "threads": 1,
+        "train": {"networks": {"self_mm": CHOICE}, "seeds": {"default": [1, 2]}, "keep": "best"},
+        "networks": {"self_mm": {"presets": {"paper": preset}, "values": {"made": {"mosi": values}}}},
+        "evaluate": {"unlabelled_run": "made/self_mm", "across": []},
+        "tune": {"seed": 1, "draws": 4, "seeds": [1], "space": {"self_mm": {"groups.audio.lr": [0.001, 0.01]}}},
+    }
+    blocks |= {name: {**blocks[name], **changed} for name, changed in changes.items()}
+    Path("params.yaml").write_text(yaml.safe_dump(blocks, sort_keys=False))
