@@ -140,8 +140,8 @@ def _options() -> argparse.Namespace:
 
 
 def _install(venv: Path) -> None:
-    """The peer's virtual environment; torch 2.13.0+cpu or another build of it, as the configured index has it."""
-    if (venv / "bin" / "python").exists():
+    """MMSA's virtual environment, where it is not there yet."""
+    if any(venv.glob("lib/python*/site-packages/MMSA")):
         return
     print(f"peer: making {venv} with {' '.join(REQUIREMENTS)}", flush=True)
     subprocess.run([sys.executable, "-m", "venv", venv], check=True)

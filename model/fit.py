@@ -94,6 +94,16 @@ def fit(
     return History(curves, pa.concat_tables(ulabels) if ulabels else None, best_epoch)
 
 
+def check(params: Fit, clips: int) -> None:
+    """Raise ParamsError where so many training clips would not make one step."""
+    if params.gradients == "sum" and clips <= params.batch * (params.accumulate - 1):
+        raise ParamsError(
+            f"The {clips} training clips do not fill one step of {params.accumulate} batches of {params.batch}, and "
+            "gradients: sum leaves out a step that is not full: nothing would be learned. Lower fit.accumulate or "
+            "fit.batch of the values in params.yaml, or take a preset with gradients: mean."
+        )
+
+
 def forward(network: BaseNetwork, batch: Batch) -> Output:
     with torch.autocast(device().type, torch.bfloat16, enabled=precision() == "bfloat16"):
         return network(batch)

@@ -13,7 +13,7 @@ import transformers
 
 from model import checkpoint, predict
 from model.encoders import load_bert
-from model.fit import History, fit, precision, seeded
+from model.fit import History, check, fit, precision, seeded
 from model.hyper import Hyper
 from model.network import BRANCHES
 from pipeline import tables
@@ -66,6 +66,7 @@ def train(job: Job, folder: Path, ended: Callable[[], None] = lambda: None) -> d
     run = _describe(job, metadata, bert.config.to_diff_dict() if bert else None)
     network = checkpoint.network_of(run, bert)
     seen, held_out = (predict.clips_for(run, table, split) for split in ("train", "valid"))
+    check(job.hyper.fit, len(seen))
     history = fit(network, seen, held_out, job.hyper.groups, job.hyper.fit, job.seed, _Teller(job, ended))
     run |= {"best_epoch": history.best_epoch, "epochs": len(history.curves)}
     run["valid"] = {name: history.best[f"valid_{name}"] for name in ("loss", "mae", "corr")}

@@ -6,12 +6,12 @@ equation (7) stands alone where equation (6) would divide by zero.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import pyarrow as pa
 import torch
-from pydantic import ConfigDict, NonNegativeFloat, NonNegativeInt, with_config
+from pydantic import ConfigDict, Field, NonNegativeFloat, NonNegativeInt, with_config
 from typing_extensions import TypedDict
 
 from model.batch import Batch
@@ -38,7 +38,7 @@ class Settings(TypedDict):
     weights: bool  # W of (10): tanh|u - m|; false: 1
     warm_start: NonNegativeInt  # epochs in which the weight is 1
     min_weight: NonNegativeFloat  # a floor under W
-    offset: NonNegativeFloat  # share of u - m that is kept; 1: all
+    offset: Annotated[float, Field(ge=0, le=1)]  # share of u - m that is kept; 1: all
     centres: Literal["batch", "epoch"]  # from the training passes, or one evaluation pass at the end of each epoch
 
 
@@ -93,8 +93,7 @@ class Ulgm:
         if epoch > 1 and self.settings["labels"] == "generated":
             self._relabel(features, batch, epoch, rows)
         self._seen[rows] = epoch  # type: ignore[index]
-        if self.settings["centres"] == "batch":
-            self._store(features, rows)
+        self._store(features, rows)
 
     def store(self, features: Mapping[str, torch.Tensor], batch: Batch) -> None:
         """F^g of one batch from an evaluation pass; features: branch -> F* (B, d)."""
@@ -199,7 +198,7 @@ def shifted(
     settings: Settings,
 ) -> torch.Tensor:
     """(8), the mean of (6) and (7), or one of them, and what else the settings make of it; all (B,)."""
-    difference = m_label + (alpha_s - alpha_m)  # (7); alphas may be so large that they would drown the label
+    difference = m_label + alpha_s - alpha_m  # (7)
     denominator = alpha_m + settings["ratio_epsilon"]
     meaningless = denominator == 0
     if settings["min_alpha"] is not None:

@@ -11,6 +11,7 @@ from pipeline import paths
 from pipeline.errors import ParamsError
 
 T = TypeVar("T")
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # a grid reads the file hundreds of times; C is ten times faster
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -58,7 +59,7 @@ def read(file: Path = paths.PARAMS) -> dict[str, Any]:
     if not file.is_file():
         raise ParamsError(f"No {file} in {Path.cwd()}. Run rawmsa from the project's folder, where dvc.yaml lies.")
     try:
-        return dict(yaml.safe_load(file.read_text()))
+        return dict(yaml.load(file.read_text(), LOADER))
     except (yaml.YAMLError, ValueError, TypeError) as error:
         raise ParamsError(f"{file} is not a YAML mapping of blocks: {error}") from None
 

@@ -10,7 +10,7 @@ import torch
 
 from model import build
 from model.batch import Batch, Clips
-from model.fit import History, fit, seeded
+from model.fit import History, check, fit, seeded
 from model.hyper import Fit, Group, Hyper
 from model.network import BaseNetwork, Branch, Dims, Output
 from pipeline.errors import ParamsError
@@ -215,6 +215,14 @@ def test_a_loss_that_is_no_number_stops_with_the_learning_rates():
     network.loss = lambda output, batch: {"fusion": output["fusion"].prediction.mean() / 0}
     with pytest.raises(ParamsError, match=r"loss of epoch 1 is not finite.* \(now all 1\)"):
         fit(network, tiny.clips(table, "train"), tiny.clips(table, "valid"), ALL, _fit(), 1)
+
+
+def test_too_few_clips_for_a_summed_step_are_said_before_training():
+    few = _fit(batch=6, accumulate=3, gradients="sum")
+    with pytest.raises(ParamsError, match="12 training clips do not fill one step of 3 batches of 6"):
+        check(few, 12)
+    check(few, 13)
+    check(_fit(batch=6, accumulate=3, gradients="mean"), 1)
 
 
 def test_a_group_without_settings_is_named():

@@ -121,6 +121,8 @@ def test_changes_win_over_the_preset_and_the_preset_over_the_values() -> None:
     assert changed.architecture["frames"] == {"audio": 32, "vision": 64}
     with pytest.raises(ParamsError, match=r"self_mm \(preset paper, values mmsa.mosi\).architecture.task: found"):
         hyper("paper", "mmsa", "mosi", architecture={"task": ["text"]})
+    with pytest.raises(ParamsError, match="architecture.ulgm.offset: found 1.5, .* less than or equal to 1"):
+        hyper("paper", "mmsa", "mosi", architecture={"ulgm": {"offset": 1.5}})  # would leave the label range
 
 
 def test_a_data_set_takes_the_values_of_its_name_else_of_its_convention() -> None:

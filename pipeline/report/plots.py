@@ -174,15 +174,17 @@ def nearness(figure: "Figure", entries: Sequence[Row], modalities: Sequence[str]
 
 
 def shifts(figure: "Figure", entry: Row, modalities: Sequence[str]) -> None:
-    """How far the new u-labels of an epoch and their average lie from the m-labels."""
-    panels = figure.subplots(1, len(modalities), sharey=True, squeeze=False)
+    """How far the new u-labels of an epoch and their average lie from the m-labels, and from those of the epoch before."""
+    panels = figure.subplots(2, len(modalities), sharey="row", squeeze=False)
+    for row, (measure, told) in zip(panels, (("shift", "mean |u - m|"), ("change", "mean change of u")), strict=True):
+        for axes, modality in zip(row, modalities, strict=True):
+            axes.plot(*_line(entry, modality, f"raw_{measure}"), color=INK, linewidth=0.8, label="new value")
+            axes.plot(*_line(entry, modality, measure), color=COLOURS[modality], linewidth=1.6, label="average")
+        row[0].set_ylabel(told)
     for axes, modality in zip(panels[0], modalities, strict=True):
-        axes.plot(*_line(entry, modality, "raw_shift"), color=INK, linewidth=0.8, label="new value")
-        axes.plot(*_line(entry, modality, "shift"), color=COLOURS[modality], linewidth=1.6, label="average")
         axes.set_title(modality)
         axes.legend()
-    panels[0][0].set_ylabel("mean |u - m|")
-    _by_epoch(panels[0])
+    _by_epoch(panels[-1])
 
 
 def _line(entry: Row, modality: str, measure: str) -> tuple[list[int], list[float]]:

@@ -142,4 +142,4 @@ def drawn(entries: Sequence[Row], stem: str, caption: str) -> Iterator[Plot]:
     label, modalities = entries[0]["label"], known(entries[0])
     what = f"{label}, how far the u-labels lie from the m-labels by epoch, the new values and their average"
     draw = partial(plots.shifts, entry=entries[0], modalities=modalities)
-    yield plots.plot(f"{stem}-shift", f"{caption}: {what}", draw, 2.4)
+    yield plots.plot(f"{stem}-shift", f"{caption}: {what}", draw, 4.2)
