@@ -181,22 +181,19 @@ def _benchmark(dataset: str, out: Path, venv: Path, epochs: int) -> Benchmark:
 
 
 def _cut(benchmark: Benchmark) -> list[str]:
-    """Where the export's rule of lengths takes frames or tokens from MMSA that ours has."""
+    """Where the export's rule of lengths (the field's) takes tokens or frames from MMSA that ours has."""
     table = tables.read_arrow(paths.table(benchmark.dataset))
     with benchmark.pkl.open("rb") as file:
         train = pickle.load(file)["train"]
-    longest = {
-        "input_ids": train["text_bert"].shape[2],
-        "audio": train["audio"].shape[1],
-        "vision": train["vision"].shape[1],
-    }
-    lengths = {name: pc.list_value_length(table[name]) for name in longest if name in table.column_names}
-    counts = {name: pc.sum(pc.greater(lengths[name], longest[name])).as_py() for name in lengths}
-    return [
-        f"{name}: the export cuts {count} of {len(table)} clips to {longest[name]}, the field's rule; ours has them whole."
-        for name, count in counts.items()
-        if count
-    ]
+    columns = {"text": "input_ids", "audio": "audio", "vision": "vision"}
+    lines = []
+    for modality, column in columns.items():
+        longest = train["text_bert"].shape[2] if modality == "text" else train[modality].shape[1]
+        if column in table.column_names:
+            count = pc.sum(pc.greater(pc.list_value_length(table[column]), longest)).as_py()
+            told = f"The export cuts the {modality} of {count} of {len(table)} clips to {longest}; ours has it whole."
+            lines += [told] * (count > 0)
+    return lines
 
 
 def _theirs(benchmark: Benchmark, seed: int) -> peer_table.Result:

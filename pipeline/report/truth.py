@@ -140,6 +140,6 @@ def drawn(entries: Sequence[Row], stem: str, caption: str) -> Iterator[Plot]:
         what = f"u-labels against true labels, by epoch (MAE up to {plots.NEARNESS_SHOWN} times that of u = m)"
         yield plots.plot(f"{stem}-nearness", f"{caption}: {what}", draw, height)
     label, modalities = entries[0]["label"], known(entries[0])
-    what = f"{label}, how far the u-labels lie from the m-labels by epoch, the new values and their average"
+    what = f"{label}, how far the u-labels lie from the m-labels and from those of the epoch before, the new values and their average"
     draw = partial(plots.shifts, entry=entries[0], modalities=modalities)
     yield plots.plot(f"{stem}-shift", f"{caption}: {what}", draw, 4.2)
