@@ -79,11 +79,11 @@ def _score(convention: metrics.Convention, result: Result) -> metrics.Scores:
 
 
 def _seconds(result: Result) -> float | None:
-    """Of an epoch with its validation; the first is left out, as in the logs of ours."""
+    """Of an epoch with its validation; the first is left out, as in the logs of ours. The median, should one be paused."""
     if "epochs" not in result:
         return result["seconds_an_epoch"]
     later = [epoch["train_seconds"] + epoch["valid_seconds"] for epoch in result["epochs"][1:]]
-    return float(np.mean(later)) if later else None
+    return float(np.median(later)) if later else None
 
 
 def _spread(values: Sequence[float | None], digits: int) -> str:
