@@ -10,8 +10,6 @@ import torch
 
 from pipeline import tables
 
-UNIMODAL = {"text": "label_T", "audio": "label_A", "vision": "label_V"}  # columns of the table
-
 
 @dataclass(frozen=True)
 class Batch:
@@ -66,7 +64,7 @@ class Clips:
         self.ids = [ids[row] for row in self.rows]
         self.splits = [splits[row] for row in self.rows]
         self.labels = self._labels(table["label"])
-        self.unimodal = {m: self._labels(table[column]) for m, column in UNIMODAL.items()}
+        self.unimodal = {m: self._labels(table[column]) for m, column in tables.UNIMODAL.items()}
         self.modalities = tuple(modalities)
         self._widths = widths
         self._columns = {m: table[column] for m in modalities if (column := _column(m)) in table.column_names}

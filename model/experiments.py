@@ -15,9 +15,8 @@ import pyarrow.compute as pc
 
 from model import checkpoint, floors, metrics, ulabels
 from model.intervals import Bootstrap, Draws
-from model.ulabels import HUMAN
 from pipeline import tables
-from pipeline.tables import MODALITIES
+from pipeline.tables import MODALITIES, UNIMODAL
 
 SELF_MM = "self_mm"
 TABLES = ("table1", "table3", "table4", "ulgm")
@@ -36,7 +35,6 @@ ABLATIONS: dict[str, dict[str, Any]] = {  # of ulgm.Settings
     "warm start": {"warm_start": 2},
     "offset halved": {"offset": 0.5},
     "weight floor .2": {"min_weight": 0.2},
-    "epoch centres": {"centres": "epoch"},
 }
 
 
@@ -91,7 +89,7 @@ def human(table: pa.Table) -> list[str]:
     there = table["split"].to_pylist()
     return [
         modality
-        for modality, column in HUMAN.items()
+        for modality, column in UNIMODAL.items()
         if any(s == "train" and x is not None for s, x in zip(there, table[column].to_pylist(), strict=True))
     ]
 
@@ -145,12 +143,12 @@ class _Test:
     """The test split, opened: its clips by id, their labels and videos."""
 
     def __init__(self, table: pa.Table) -> None:
-        found = table.select(["id", "video_id", "split", "label", *HUMAN.values()]).to_pylist()
+        found = table.select(["id", "video_id", "split", "label", *UNIMODAL.values()]).to_pylist()
         rows = sorted((row for row in found if row["split"] == "test"), key=lambda row: row["id"])
         self.convention: metrics.Convention = tables.metadata(table)["convention"]
         self.ids = [row["id"] for row in rows]
         self.labels = np.array([row["label"] for row in rows], np.float32)
-        self.human = {m: np.array([row[name] for row in rows], np.float32) for m, name in HUMAN.items()}  # NaN: none
+        self.human = {m: np.array([row[name] for row in rows], np.float32) for m, name in UNIMODAL.items()}  # NaN: none
         self.bootstrap = Bootstrap([row["video_id"] for row in rows])
 
     def draws(self, runs: Runs) -> Draws:

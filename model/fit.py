@@ -1,9 +1,8 @@
 """The one loop: optimiser, accumulation, early stop on the validation split. It never receives the test split."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -77,7 +76,6 @@ def fit(
                 f"The loss of epoch {epoch} is not finite. Lower the learning rates under networks in params.yaml "
                 f"(now {', '.join(f'{name} {group.lr:g}' for name, group in groups.items())}), then: dvc repro train"
             )
-        network.end_epoch(partial(_evaluated, network, train, list(train.ordered(EVALUATION_BATCH))))
         curves.append(
             {"epoch": epoch, "train_loss": sum(terms.values()), **_validate(network, valid, params, seed, epoch)}
         )
@@ -131,23 +129,19 @@ def _train_epoch(
     return {name: total / len(train) for name, total in totals.items()}
 
 
-@torch.no_grad()
-def _evaluated(network: BaseNetwork, clips: Clips, batches: Sequence[Sequence[int]]) -> Iterator[tuple[Output, Batch]]:
-    network.eval()
-    for positions in batches:
-        batch = clips.batch(positions).to(device())
-        yield forward(network, batch), batch
-
-
+@torch.inference_mode()
 def _validate(network: BaseNetwork, valid: Clips, params: Fit, seed: int, epoch: int) -> dict[str, float | None]:
     """Loss, MAE and correlation of the validation split; the loss over clips, or over batches (hyper.Fit)."""
     by_clip = params.validation == "clips"
     batches = list(valid.ordered(EVALUATION_BATCH)) if by_clip else valid.drawn(params.batch, seed, epoch)
     losses, sizes, predictions, labels = [], [], [], []
-    for output, batch in _evaluated(network, valid, batches):
+    network.eval()
+    for positions in batches:
+        batch = valid.batch(positions).to(device())
+        output = forward(network, batch)
         losses.append(sum(term.item() for term in network.loss(output, batch).values()))
         sizes.append(len(batch))
-        predictions.append(output["fusion"].prediction.detach().float().cpu().numpy())
+        predictions.append(output["fusion"].prediction.float().cpu().numpy())
         labels.append(batch.labels.cpu().numpy())
     loss = float(np.average(losses, weights=sizes if by_clip else None))
     p, y = np.concatenate(predictions), np.concatenate(labels)

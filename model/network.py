@@ -4,7 +4,6 @@ The loop, the checkpoint and `predict` know no more than this file, so a further
 `model/<name>.py` with a class `Network`, and a block of the same name under `networks` in params.yaml.
 """
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -69,9 +68,6 @@ class BaseNetwork(nn.Module):
 
     def observe(self, output: Output, batch: Batch, epoch: int) -> None:
         """Called once a training batch, after its gradients; epochs count from 1."""
-
-    def end_epoch(self, evaluated: Callable[[], Iterator[tuple[Output, Batch]]]) -> None:
-        """Called after each epoch; `evaluated` passes the training clips through in evaluation mode."""
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         """Parameters by group; each name has its learning rate and weight decay in the block's `groups`."""

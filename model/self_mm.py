@@ -1,6 +1,6 @@
 """Self-MM: one multimodal and three unimodal tasks over shared features (Yu et al., AAAI 2021)."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 import pyarrow as pa
@@ -79,12 +79,6 @@ class Network(BaseNetwork):
 
     def observe(self, output: Output, batch: Batch, epoch: int) -> None:
         self.ulgm.update({branch: part.feature for branch, part in output.items()}, batch, epoch)
-
-    def end_epoch(self, evaluated: Callable[[], Iterator[tuple[Output, Batch]]]) -> None:
-        if self.ulgm.settings["centres"] == "epoch":
-            for output, batch in evaluated():
-                self.ulgm.store({branch: part.feature for branch, part in output.items()}, batch)
-            self.ulgm.recentre()
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         groups = {modality: list(encoder.parameters()) for modality, encoder in self.encoders.items()}

@@ -12,9 +12,8 @@ import pyarrow.compute as pc
 from model import checkpoint, metrics
 from model.metrics import Scores
 from pipeline import tables
-from pipeline.tables import MODALITIES
+from pipeline.tables import MODALITIES, UNIMODAL
 
-HUMAN = {"text": "label_T", "audio": "label_A", "vision": "label_V"}
 BINS = 31  # of a distribution; odd, so that 0 lies in the middle of one
 CASES = 3
 
@@ -52,7 +51,7 @@ def cases(folder: Path, table: pa.Table) -> dict[str, Any]:
 
     The u-labels are those of the last epoch, the prediction that of the run.
     """
-    rows = {row["id"]: row for row in table.select(["id", "transcript", "label", *HUMAN.values()]).to_pylist()}
+    rows = {row["id"]: row for row in table.select(["id", "transcript", "label", *UNIMODAL.values()]).to_pylist()}
     predicted = {row["id"]: row["fusion"] for row in tables.read(folder / checkpoint.PREDICTIONS).to_pylist()}
     found = tables.read(folder / checkpoint.ULABELS)
     last = pc.max(found["epoch"]).as_py()
@@ -64,7 +63,7 @@ def cases(folder: Path, table: pa.Table) -> dict[str, Any]:
             "label": rows[clip]["label"],
             "prediction": predicted[clip],
             **{f"{m}_u": made[clip][m] for m in MODALITIES},
-            **{column: rows[clip][column] for column in HUMAN.values()},
+            **{column: rows[clip][column] for column in UNIMODAL.values()},
         }
         for clip in _parting(made, rows)
     ]
@@ -81,8 +80,8 @@ class _Train:
 
     @classmethod
     def of(cls, table: pa.Table) -> "_Train":
-        train = table.select(["id", "label", *HUMAN.values()]).filter(pc.equal(table["split"], "train"))
-        human = {m: _floats(train[column]) for m, column in HUMAN.items()}
+        train = table.select(["id", "label", *UNIMODAL.values()]).filter(pc.equal(table["split"], "train"))
+        human = {m: _floats(train[column]) for m, column in UNIMODAL.items()}
         return cls(train["id"].combine_chunks(), _floats(train["label"]), human)
 
 

@@ -39,7 +39,6 @@ class Settings(TypedDict):
     warm_start: NonNegativeInt  # epochs in which the weight is 1
     min_weight: NonNegativeFloat  # a floor under W
     offset: Annotated[float, Field(ge=0, le=1)]  # share of u - m that is kept; 1: all
-    centres: Literal["batch", "epoch"]  # from the training passes, or one evaluation pass at the end of each epoch
 
 
 class Ulgm:
@@ -86,30 +85,15 @@ class Ulgm:
 
     def update(self, features: Mapping[str, torch.Tensor], batch: Batch, epoch: int) -> None:
         """Lines 10-15 of Algorithm 1 for one batch; features: branch -> F* (B, d)."""
-        features = _detached(features)
+        features = {branch: x.detach().float() for branch, x in features.items()}
         if epoch == 1:
             self._enrol(features, batch)
         rows = [self._rows[clip] for clip in batch.ids]
         if epoch > 1 and self.settings["labels"] == "generated":
             self._relabel(features, batch, epoch, rows)
         self._seen[rows] = epoch  # type: ignore[index]
-        self._store(features, rows)
-
-    def store(self, features: Mapping[str, torch.Tensor], batch: Batch) -> None:
-        """F^g of one batch from an evaluation pass; features: branch -> F* (B, d)."""
-        self._store(_detached(features), [self._rows[clip] for clip in batch.ids])
-
-    def recentre(self) -> None:
-        """C^p and C^n of every branch from F^g and the labels as they stand."""
-        zero = {branch: torch.zeros_like(stored[0]) for branch, stored in self._features.items()}
-        for branch, stored in self._features.items():
-            there, labels = self._present[branch], self._labels[branch]
-            positive, negative = self._centres.get(branch, (zero[branch], zero[branch]))
-            zeros_too = self.settings["zeros"] == "positive"
-            self._centres[branch] = (
-                centre(stored, there & ((labels > 0) | ((labels == 0) & zeros_too)), positive),
-                centre(stored, there & (labels < 0), negative),
-            )
+        for branch, x in features.items():
+            self._features[branch][rows] = x
 
     def table(self) -> pa.Table:
         """tables.ULABELS less the epoch, by clip id; null where the clip lacks the modality."""
@@ -144,13 +128,20 @@ class Ulgm:
             for name in (f"raw_{branch}", *(f"{noted}_{branch}" for noted in NOTED)):
                 self._noted[name] = _append(self._noted.get(name), torch.full_like(batch.labels, torch.nan))
 
-    def _store(self, features: Mapping[str, torch.Tensor], rows: list[int]) -> None:
-        for branch, x in features.items():
-            self._features[branch][rows] = x
+    def _recentre(self) -> None:
+        """C^p and C^n of every branch from F^g and the labels as they stand."""
+        zero = {branch: torch.zeros_like(stored[0]) for branch, stored in self._features.items()}
+        for branch, stored in self._features.items():
+            there, labels = self._present[branch], self._labels[branch]
+            positive, negative = self._centres.get(branch, (zero[branch], zero[branch]))
+            zeros_too = self.settings["zeros"] == "positive"
+            self._centres[branch] = (
+                centre(stored, there & ((labels > 0) | ((labels == 0) & zeros_too)), positive),
+                centre(stored, there & (labels < 0), negative),
+            )
 
     def _relabel(self, features: Mapping[str, torch.Tensor], batch: Batch, epoch: int, rows: list[int]) -> None:
-        if self.settings["centres"] == "batch":
-            self.recentre()
+        self._recentre()
         alphas = {branch: self._alpha(branch, x, rows) for branch, x in features.items()}
         for modality in self.modalities:
             new = shifted(batch.labels, alphas[modality], alphas["fusion"], self.label_range, self.settings)
@@ -214,10 +205,6 @@ def shifted(
 def momentum(old: torch.Tensor, new: torch.Tensor, epoch: int) -> torch.Tensor:
     """(9): over n epochs the value made in epoch i weighs 2i / (n (n + 1))."""
     return (epoch - 1) / (epoch + 1) * old + 2 / (epoch + 1) * new
-
-
-def _detached(features: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {branch: x.detach().float() for branch, x in features.items()}
 
 
 def _append(stored: torch.Tensor | None, more: torch.Tensor) -> torch.Tensor:

@@ -15,7 +15,6 @@ from pipeline.datasets.facts import Counts, Facts, Segment, examine
 from pipeline.datasets.split import shared
 from pipeline.errors import DatasetError, MediaError
 
-HUMAN = ("label_T", "label_A", "label_V")  # unimodal labels
 TEXT_ALONE = {"has_audio": False, "has_vision": False, "flags": []}  # a clip without a file
 ALWAYS_TOLD = ("data set", "column")  # reasons that concern a whole data set
 TOLD = 3  # of the other refusals
@@ -116,7 +115,7 @@ def _text(dataset: Dataset, id: str) -> Record:
 
 def _label(dataset: Dataset, id: str) -> Record:
     row = dataset.rows.get(id)
-    named = {name: getattr(row, name) for name in ("label", *HUMAN, "annotation")} if row else {}
+    named = {name: getattr(row, name) for name in ("label", *tables.UNIMODAL.values(), "annotation")} if row else {}
     return {"dataset": dataset.name, "id": id, "split": dataset.splits.get(id), **named}
 
 

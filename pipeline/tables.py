@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from pipeline.errors import TableError
 
 MODALITIES = ("text", "audio", "vision")
+UNIMODAL = {"text": "label_T", "audio": "label_A", "vision": "label_V"}  # the columns of the human unimodal labels
 SPLITS = ("train", "valid", "test")
 METADATA = b"rawmsa"
 IMPORTED = "imported"  # the extractor of features that a data set brings

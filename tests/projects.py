@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipeline import paths, tables
+from pipeline import paths, report, tables
 from tests import clips as videos
 
 SETTINGS = {
@@ -23,6 +23,7 @@ SETTINGS = {
     "shared_texts": [],
     "duplicates": [],
 }
+OPTIONS = {"show_all": False, "thumbnails": True, "max_rows": 50, "examples": 2}
 SPLIT_OF = ("train", "train", "train", "train", "valid", "test", "test")
 SCORES = {
     "mae": 0.71349, "corr": 0.79751, "acc2_nonneg": 0.84, "acc2_pos": 0.85979, "f1_nonneg": 0.84421, "f1_pos": 0.85951,
@@ -133,6 +134,12 @@ def film(rows: list[dict[str, Any]]) -> None:
         row["seconds"] = 0.4
         shutil.copy(video, row["path"])
     tables.write(paths.CLIPS, tables.rows(tables.CLIPS, [_only(tables.CLIPS, row) for row in rows]))
+
+
+def write(**changed: Any) -> str:
+    """The report's page, with other options than OPTIONS."""
+    report.write(report.Params(**OPTIONS | changed))
+    return (paths.REPORT / "index.html").read_text()
 
 
 def _only(schema: pa.Schema, row: dict[str, Any]) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from tests import projects, tiny
 
 ROOT = Path(__file__).parents[1]
 SEEDS = [1, 2]
-HUMAN = tuple(ulabels.HUMAN.values())
+HUMAN = tuple(ulabels.UNIMODAL.values())
 
 
 @pytest.fixture

@@ -76,7 +76,7 @@ def test_idle_heads_stay_as_they_are_through_epochs_1_and_2():
     still = {name: group.model_copy(update={"weight_decay": 0.0}) for name, group in hyper.groups.items()}
     hyper = hyper.model_copy(update={"groups": still})
     network, states = built(hyper), []
-    network.end_epoch = lambda evaluated: states.append({k: v.clone() for k, v in network.state_dict().items()})
+    network.ulabels = lambda: states.append({k: v.clone() for k, v in network.state_dict().items()})
     before = {name: value.clone() for name, value in network.state_dict().items()}
     fitted(network, tiny.table(), hyper)
     for name in (name for name in before if name.startswith("heads.")):

@@ -8,22 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline import paths, report
+from pipeline import paths
 from pipeline.errors import TableError
-from tests.projects import SIMS, clips, features, film, ingest, measured, predict, scored, train, trained
-
-OPTIONS = {"show_all": False, "thumbnails": True, "max_rows": 50, "examples": 2}
+from tests.projects import SIMS, clips, features, film, ingest, measured, predict, scored, train, trained, write
 
 
 @pytest.fixture(autouse=True)
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def write(**changed: Any) -> str:
-    report.write(report.Params(**OPTIONS | changed))
-    return (paths.REPORT / "index.html").read_text()
 
 
 def test_the_main_table_has_the_papers_form_and_rounding() -> None:

@@ -10,10 +10,9 @@ import pytest
 from pipeline import paths, report, tables
 from pipeline.errors import TableError
 from pipeline.report import experiments
-from tests.projects import FLOOR, SCORES, SIMS, clips, film, ingest, measured, scored
+from tests.projects import FLOOR, SCORES, SIMS, clips, film, ingest, measured, scored, write
 
 SHARED = Path(__file__).parents[2] / "shared"
-OPTIONS = {"show_all": False, "thumbnails": True, "max_rows": 50, "examples": 2}
 SECRET = "they said <it>"
 
 
@@ -21,11 +20,6 @@ SECRET = "they said <it>"
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def write(**changed: Any) -> str:
-    report.write(report.Params(**OPTIONS | changed))
-    return (paths.REPORT / "index.html").read_text()
 
 
 def row(label: str, difference: list[float] | None, tasks: list[str], **changed: Any) -> dict[str, Any]:

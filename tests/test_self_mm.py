@@ -124,19 +124,6 @@ def test_loss_is_equation_10_by_hand():
     assert terms["audio"].item() == terms["vision"].item() == 0.0  # u = m weighs nothing
 
 
-def test_centres_of_an_epoch_come_from_evaluation():
-    net = network(ulgm={"centres": "epoch"}, dropout={"text": 0.9}).train()
-    batch = tiny.clips(tiny.table()).batch(range(8))
-    net.observe(net(batch), batch, 1)
-    net.eval()
-    feature = net(batch)["text"].feature
-    net.end_epoch(lambda: iter([(net(batch), batch)]))
-    net.observe(net(batch), batch, 2)
-    positive = feature[batch.labels > 0].mean(dim=0)
-    expected = torch.linalg.vector_norm(feature - positive, dim=1) / feature.shape[1] ** 0.5
-    assert net.ulabels()["positive_text"].to_pylist() == pytest.approx(expected.tolist())
-
-
 @pytest.mark.parametrize("modality", ["text", "audio", "vision"])
 def test_a_clip_without_a_modality_has_no_part_in_its_loss(modality: str):
     net = network().train()

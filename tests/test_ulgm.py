@@ -238,18 +238,6 @@ def test_the_class_of_a_zero_label(zeros: str, centre_of_positives: float):
         assert ulgm.table()[f"negative_{branch}"][2].as_py() == pytest.approx(3.0)
 
 
-def test_centres_of_an_epoch_are_those_of_its_evaluation_pass():
-    ulgm, clips = made(("text",), centres="epoch"), batch("ab", [1.0, -1.0])
-    ulgm.update(features(fusion=[[99.0], [99.0]], text=[[99.0], [99.0]]), clips, epoch=1)  # enters nothing
-    ulgm.store(features(fusion=[[4.0], [0.0]], text=[[8.0], [0.0]]), clips)
-    ulgm.recentre()
-    one, other = batch("a", [1.0]), batch("b", [-1.0])
-    ulgm.update(features(fusion=[[3.0]], text=[[5.0]]), one, epoch=2)
-    ulgm.update(features(fusion=[[1.0]], text=[[2.0]]), other, epoch=2)  # by the same centres as its epoch's first
-    assert ulgm.table()["positive_text"].to_pylist() == [3.0, 6.0]
-    assert ulgm.table()["negative_fusion"].to_pylist() == [3.0, 1.0]
-
-
 def test_weights_by_hand():
     ulgm, clips = made(("text", "audio")), batch("abc", [1.0, -2.0, 0.5], audio=[1, 0, 1])
     u = {"text": torch.tensor([1.0, -1.0, 2.5]), "audio": torch.tensor([2.0, 0.0, 0.5])}

@@ -39,7 +39,6 @@ ULGM: Settings = {
     "warm_start": 0,
     "min_weight": 0.0,
     "offset": 1.0,
-    "centres": "batch",
 }
 ARCHITECTURE: dict[str, Any] = {
     "tasks": ["text", "audio", "vision"],

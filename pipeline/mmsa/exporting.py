@@ -21,7 +21,6 @@ from pipeline.mmsa.importing import SEPARATOR
 from pipeline.tables import SPLITS
 
 PROTOCOL = 4  # which every Python since 3.4 reads
-HUMAN = ("label_T", "label_A", "label_V")
 
 
 def run(dataset: str, file: Path | None) -> None:
@@ -63,9 +62,9 @@ def contents(table: pa.Table) -> dict[str, Any]:
 def _split(
     table: pa.Table, rows: list[int], clips: dict[str, list[np.ndarray]], longest: dict[str, int]
 ) -> dict[str, Any]:
-    found = table.select(["id", "transcript", "label", *HUMAN]).take(rows)
+    found = table.select(["id", "transcript", "label", *tables.UNIMODAL.values()]).take(rows)
     labels = found["label"].to_numpy()
-    human = {name: found[name].to_numpy() for name in HUMAN}
+    human = {name: found[name].to_numpy() for name in tables.UNIMODAL.values()}
     padded = {modality: [_padded(clips[modality][row], longest[modality]) for row in rows] for modality in FRAMES}
     return {
         "raw_text": found["transcript"].to_pylist(),

@@ -14,7 +14,7 @@ from pipeline.report.examples import Example, Gallery, shortened, thumbnail
 from pipeline.report.facts import Dataset, Row
 from pipeline.report.plots import Plot
 from pipeline.report.tables import CONVENTIONS, Table, latex, markdown, rounded
-from pipeline.tables import MODALITIES, read_json
+from pipeline.tables import MODALITIES, UNIMODAL, read_json
 
 TITLES = {  # in the order of the page
     "table1": "Table 1: beside published figures",
@@ -24,7 +24,6 @@ TITLES = {  # in the order of the page
     "figure4": "Figure 4: distribution of the u-labels by epoch",
     "figure5": "Figure 5: case study",
 }
-TRUE_LABELS = {"text": "label_T", "audio": "label_A", "vision": "label_V"}
 SYNTHETIC = "Synthetic demo: the figures say that the machinery works and nothing about people."
 
 
@@ -171,7 +170,7 @@ def _values(clip: Row) -> dict[str, float]:
     values = {
         "prediction": clip.get("prediction"),
         **{name: clip.get(f"{name}_u") for name in MODALITIES},
-        **{f"true {name}": clip.get(column) for name, column in TRUE_LABELS.items()},
+        **{f"true {name}": clip.get(column) for name, column in UNIMODAL.items()},
     }
     return {name: value for name, value in values.items() if value is not None}
 
