@@ -32,8 +32,6 @@ ABLATIONS: dict[str, dict[str, Any]] = {  # of ulgm.Settings
     "unclamped": {"clamp": False, "min_alpha": None, "ratio_epsilon": 0.0},
     "released formula": {"clamp": True, "min_alpha": None, "ratio_epsilon": 1e-8},
     "symmetric alpha": {"alpha": "symmetric"},
-    "warm start": {"warm_start": 2},
-    "offset halved": {"offset": 0.5},
     "weight floor .2": {"min_weight": 0.2},
 }
 

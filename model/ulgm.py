@@ -6,12 +6,12 @@ equation (7) stands alone where equation (6) would divide by zero.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 import torch
-from pydantic import ConfigDict, Field, NonNegativeFloat, NonNegativeInt, with_config
+from pydantic import ConfigDict, NonNegativeFloat, with_config
 from typing_extensions import TypedDict
 
 from model.batch import Batch
@@ -36,9 +36,7 @@ class Settings(TypedDict):
     zeros: Literal["neither", "positive"]  # the class of a label 0
     momentum: bool  # (9); false: the last value counts
     weights: bool  # W of (10): tanh|u - m|; false: 1
-    warm_start: NonNegativeInt  # epochs in which the weight is 1
     min_weight: NonNegativeFloat  # a floor under W
-    offset: Annotated[float, Field(ge=0, le=1)]  # share of u - m that is kept; 1: all
 
 
 class Ulgm:
@@ -78,7 +76,6 @@ class Ulgm:
             weight = torch.tanh((target - batch.labels).abs()).clamp(min=self.settings["min_weight"])
             if not self.settings["weights"]:
                 weight = torch.ones_like(weight)
-            weight = torch.where(seen < self.settings["warm_start"], torch.ones_like(weight), weight)
             counted = batch.present(modality) & ~target.isnan() & trained_on
             weights[modality] = torch.where(counted, weight, torch.zeros_like(weight))
         return weights
@@ -199,7 +196,7 @@ def shifted(
     new = torch.where(meaningless, difference, new)
     if settings["clamp"]:
         new = new.clamp(*label_range)
-    return m_label + settings["offset"] * (new - m_label) if settings["offset"] != 1 else new
+    return new
 
 
 def momentum(old: torch.Tensor, new: torch.Tensor, epoch: int) -> torch.Tensor:

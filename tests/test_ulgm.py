@@ -124,8 +124,6 @@ RELEASED: dict[str, Any] = {"min_alpha": None, "ratio_epsilon": 1e-8}
         ({}, 1.15),
         ({"equations": "ratio"}, 1.2),  # .6 * 1 / .5
         ({"equations": "difference"}, 1.1),  # 1 + .6 - .5
-        ({"offset": 0.5}, 1.075),
-        ({"offset": 0.0}, 1.0),
         ({"min_alpha": 0.5}, 1.15),  # |alpha_m| is not below it
         ({"min_alpha": 0.51}, 1.1),
         ({"min_alpha": 0.51, "equations": "ratio"}, 1.1),  # where (6) is meaningless (7) stands for it
@@ -255,15 +253,6 @@ def test_weights_off_and_their_floor():
     assert floored.tolist() == pytest.approx([0.2, 0.0, math.tanh(2.0)])
 
 
-def test_a_warm_start_weighs_1_in_the_first_epochs():
-    ulgm, clips = made(("text",), warm_start=2), batch("abcd", [1.0, 1.0, -2.0, -2.0])
-    same = [[5.0], [3.0], [1.0], [-1.0]]  # both alphas are equal in every epoch: u-labels stay the m-labels
-    for epoch, expected in ((1, 1.0), (2, 1.0), (3, 0.0)):
-        weights = ulgm.weights(clips, ulgm.targets(clips), training=True)
-        assert weights["text"].tolist() == pytest.approx([expected] * 4, abs=1e-6), epoch
-        ulgm.update(features(fusion=same, text=same), clips, epoch)
-
-
 def test_human_labels_stand_in_the_u_labels_place_and_never_change():
     ulgm = made(labels="human")
     clips = batch("abc", [1.0, -2.0, 0.0], human={"text": [2.0, math.nan, 0.5], "audio": [1.0, 1.0, -1.0]})
@@ -368,8 +357,7 @@ def algorithm_1(epochs: Epochs, s: Settings) -> Iterator[dict[str, dict[str, flo
         else:
             ratio = a_s * m / divisor
             value = {"both": (ratio + difference) / 2, "ratio": ratio, "difference": difference}[s["equations"]]
-        value = min(max(value, RANGE[0]), RANGE[1]) if s["clamp"] else value
-        return m + s["offset"] * (value - m)
+        return min(max(value, RANGE[0]), RANGE[1]) if s["clamp"] else value
 
     for epoch, batches in enumerate(epochs, start=1):
         for members in batches:
@@ -393,7 +381,7 @@ def algorithm_1(epochs: Epochs, s: Settings) -> Iterator[dict[str, dict[str, flo
         {**RELEASED, "zeros": "positive"},
         {"equations": "ratio"},
         {"equations": "difference"},
-        {"alpha": "symmetric", "offset": 0.5},
+        {"alpha": "symmetric"},
         {"momentum": False},
     ],
     ids=lambda changes: ",".join(f"{k}={v}" for k, v in changes.items() if tiny.ULGM[k] != v) or "paper",

@@ -36,9 +36,7 @@ ULGM: Settings = {
     "zeros": "neither",
     "momentum": True,
     "weights": True,
-    "warm_start": 0,
     "min_weight": 0.0,
-    "offset": 1.0,
 }
 ARCHITECTURE: dict[str, Any] = {
     "tasks": ["text", "audio", "vision"],
