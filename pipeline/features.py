@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from pkgutil import iter_modules
 from typing import Any
 from zipfile import BadZipFile
 
@@ -95,8 +96,7 @@ def recipe(modality: str, options: Params) -> Recipe:
     """Raises ParamsError where params.yaml names an extractor that is not there, or has a wrong block for it."""
     name = options.extractor
     if not name.isidentifier() or find_spec(f"pipeline.{modality}.{name}") is None:
-        folder = Path(__file__).parent / modality
-        known = ", ".join(sorted(p.stem for p in folder.glob("*.py") if p.stem != "__init__"))
+        known = ", ".join(sorted(found.name for found in iter_modules([str(Path(__file__).parent / modality)])))
         raise ParamsError(f"params.yaml: {modality}.extractor is '{name}', expected one of: {known}.")
     block = (options.model_extra or {}).get(name)
     module = import_module(f"pipeline.{modality}.{name}")

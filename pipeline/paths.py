@@ -26,6 +26,7 @@ METRICS = DATA / "metrics.json"
 PLOTS = DATA / "plots"  # what `dvc plots` draws
 REPORT = DATA / "report"
 EXPORT = DATA / "export"
+SHOW = DATA / "show"  # the pictures of `rawmsa show`
 EXPERIMENTS = DATA / "experiments"  # what `rawmsa experiment` asks for: <dataset>/<name>.json
 TUNE = DATA / "tune"
 LOCK = DATA / ".lock"

@@ -301,12 +301,13 @@ def read_groups(path: Path) -> Iterator[pa.Table]:
         raise TableError(f"{path} is damaged or not there ({error}). Make it again.") from None
 
 
-def read(path: Path, columns: list[str] | None = None) -> pa.Table:
-    """A Parquet table, every page's checksum verified. Raises TableError."""
+def read(path: Path, columns: list[str] | None = None, clip: str | None = None) -> pa.Table:
+    """A Parquet table, every page's checksum verified; of one clip alone where its id is given. Raises TableError."""
     if not path.is_file():
         raise TableError(f"{path} is not there. Make it with: dvc repro")
     try:
-        return pq.read_table(path, columns=columns, page_checksum_verification=True)
+        only = None if clip is None else [("id", "=", clip)]  # row groups without it are not read
+        return pq.read_table(path, columns=columns, filters=only, page_checksum_verification=True)
     except (OSError, pa.ArrowInvalid) as error:
         raise TableError(f"{path} is damaged ({error}). Delete it, then: dvc repro") from None
 

@@ -55,6 +55,18 @@ def predict(
     door.show(door.predict(clips, run or None), json)
 
 
+@app.command(rich_help_panel="Commands")
+def show(
+    clip: Annotated[str, typer.Argument(help="Its id, video_id/clip_id, or <dataset>/<id> where several share it.")],
+    out: Annotated[Path | None, typer.Option(help="The PNG; default: data/show/<dataset>-<id>.png.")] = None,
+    screen: Annotated[bool, typer.Option(help="Open a window too.")] = False,
+) -> None:
+    """Show a clip: words, sound, pitch, glottal closures, envelope, voice quality and mouth on one time axis."""
+    from stages import show as door
+
+    door.main(clip, out, screen)
+
+
 @app.command("import", rich_help_panel="Commands")
 def import_file(
     file: Annotated[Path, typer.Argument(help="A .pkl of features and labels as MMSA reads it, aligned or unaligned.")],

@@ -16,7 +16,7 @@ from tests import clips
 
 ROOT = Path(__file__).parents[1]
 RECORDED = ROOT / "tests" / "recorded"
-EXTRACTORS = [("audio", "egemaps"), ("audio", "mfcc"), ("vision", "landmarks")]
+EXTRACTORS = [("audio", "covarep"), ("audio", "egemaps"), ("audio", "mfcc"), ("vision", "landmarks")]
 M_PERTURB = -6  # mallopt's: fill new memory with a byte
 
 
@@ -163,7 +163,7 @@ def test_rows_end_with_the_picture(made: dict[str, Clip]) -> None:
 
 def test_a_clip_too_short_to_hear_has_no_frames(tmp_path: Path) -> None:
     clip = Clip(clips.make(tmp_path / "a.mp4", seconds=2), 0.5, 0.51, 0.01)
-    for extractor in ("egemaps", "mfcc"):
+    for extractor in ("covarep", "egemaps", "mfcc"):
         frames = recipe("audio", extractor).extract(clip)
         assert len(frames.times) == 0 and frames.flags == ("sound too short",)
 

@@ -28,6 +28,7 @@ EXTRAS = (
     "av",
     "cv2",
     "librosa",
+    "numba",
     "ffmpeg",
     "matplotlib",
     "pandas",

@@ -2,16 +2,19 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 
 from pipeline import paths
-from pipeline.report import plots
+from pipeline.report import clip, plots, tracks
 from pipeline.report.examples import shortened
 from pipeline.report.facts import Dataset, Extraction, Row, Share
 from pipeline.report.tables import Table
 from pipeline.tables import SPLITS
+
+USUAL, LONGEST = 5.0, 60.0  # seconds of the clip that is drawn
 
 
 def facts(data: Dataset) -> Iterator[tuple[str, str]]:
@@ -68,6 +71,27 @@ def label_plot(data: Dataset) -> plots.Plot | None:
     }
     draw = partial(plots.labels, by_split=by_split, label_range=data.label_range)
     return plots.plot(f"{data.name}-labels", f"{data.title}: labels by split", draw, 2.6)
+
+
+def clip_plot(data: Dataset, shown: bool) -> plots.Plot | None:
+    """One clip's tracks: with sound and picture if there is one, with known times of words that may be shown, of a usual
+    length. None where no clip has features of ours."""
+    failed = {row["id"] for part in data.extractions.values() for row in part.failed}
+    rows = [row for row in data.clips.values() if row["id"] not in failed and (row["seconds"] or np.inf) <= LONGEST]
+    if not rows or all(part.imported for part in data.extractions.values()):
+        return None
+
+    def preference(row: Row) -> tuple[bool, bool, float, str]:
+        heard = data.transcripts.get(row["id"], {}).get("source") == "recogniser"
+        whole = row["has_audio"] and row["has_vision"]
+        return not whole, shown and not heard, abs(row["seconds"] - USUAL), row["id"]
+
+    found = tracks.read(min(rows, key=preference))
+    if not clip.drawable(found):
+        return None
+    found = found if shown else replace(found, words=[])
+    caption = f"{data.title}: the clip {found.name}, track by track; of any other: rawmsa show <dataset>/<id>"
+    return plots.plot(f"{data.name}-clip", caption, partial(clip.draw, tracks=found), *clip.size(found))
 
 
 def tables(data: Dataset, shown: bool) -> Iterator[Table]:

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline import paths, tables
+from pipeline.report.tracks import VOICING
 
 Row = dict[str, Any]
 UNKNOWN = {  # of a data set that has nothing but refused rows
@@ -23,7 +24,6 @@ UNKNOWN = {  # of a data set that has nothing but refused rows
     "redistribute": False,
     "synthetic": False,
 }
-VOICING = ("F0semitoneFrom27.5Hz_sma3nz", "VUV")  # columns above 0 where the voice sounds
 SPOKEN = ["id", "text", "spoken", "source", "confidence", "flags"]
 EXTRACTED = ["id", "status", "reason", "flags", "n_frames", "mask"]
 

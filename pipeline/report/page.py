@@ -32,12 +32,13 @@ class Section:
     predictions: list[Table]
     facts: list[tuple[str, str]]
     label_plot: Plot | None
+    clip_plot: Plot | None
     tables: list[Table]
 
     @property
     def all_plots(self) -> list[Plot]:
         of_experiments = [plot for experiment in self.experiments for plot in experiment.plots]
-        return [*self.plots, *of_experiments, *([self.label_plot] if self.label_plot else [])]
+        return [*self.plots, *of_experiments, *filter(None, (self.label_plot, self.clip_plot))]
 
 
 def section(data: Dataset, titles: Mapping[str, str], options: Params) -> Section:
@@ -56,6 +57,7 @@ def section(data: Dataset, titles: Mapping[str, str], options: Params) -> Sectio
         predictions=list(_predictions(data, titles, shown, options.max_rows)),
         facts=list(data_page.facts(data)) if data.clips else [],
         label_plot=data_page.label_plot(data),
+        clip_plot=data_page.clip_plot(data, shown),
         tables=[limited(table, options.max_rows) for table in data_page.tables(data, shown) if table.rows],
     )
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from pipeline.errors import RawmsaError
 from pipeline.report.facts import Row, Run
 from pipeline.tables import MODALITIES, SPLITS
 
@@ -53,21 +54,37 @@ class Plot:
     content: bytes
 
 
-def plot(name: str, caption: str, draw: Callable[["Figure"], None], height: float) -> Plot:
-    return Plot(f"{name}.png", caption, png(draw, height))
+def plot(name: str, caption: str, draw: Callable[["Figure"], None], height: float, width: float = WIDTH) -> Plot:
+    return Plot(f"{name}.png", caption, png(draw, height, width))
 
 
-def png(draw: Callable[["Figure"], None], height: float) -> bytes:
-    """The picture that `draw` makes, `height` inches high; the same bytes for the same data."""
+def png(draw: Callable[["Figure"], None], height: float, width: float = WIDTH) -> bytes:
+    """The picture that `draw` makes, of so many inches; the same bytes for the same data."""
     from matplotlib import style
     from matplotlib.figure import Figure
 
     with style.context(["default", STYLE]):  # not a user's matplotlibrc
-        figure = Figure(figsize=(WIDTH, height), dpi=DPI, layout="constrained")
+        figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
         draw(figure)
         out = io.BytesIO()
         figure.savefig(out, format="png", metadata={"Software": None})
     return out.getvalue()
+
+
+def window(draw: Callable[["Figure"], None], height: float, width: float) -> None:
+    """The same picture on screen, until the window is closed. Raises RawmsaError where there is no screen."""
+    from matplotlib import pyplot, style
+    from matplotlib.backends import BackendFilter, backend_registry
+
+    backend = pyplot.get_backend()  # the best that works here
+    if backend.lower() not in backend_registry.list_builtin(BackendFilter.INTERACTIVE):
+        raise RawmsaError(
+            f"Found no screen to open a window on (matplotlib's backend is {backend}), expected one as with DISPLAY or "
+            "MPLBACKEND=qtagg. Open the PNG instead."
+        )
+    with style.context(["default", STYLE]):
+        draw(pyplot.figure(figsize=(width, height), layout="constrained"))
+        pyplot.show()
 
 
 def curves(figure: "Figure", runs: Sequence[Run]) -> None:

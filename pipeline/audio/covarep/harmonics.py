@@ -1,0 +1,55 @@
+"""Amplitude and phase of a voice's harmonics, frame by frame: what the envelope, the glottal shape and the phases are read from.
+
+The zeros of a Blackman window of three periods fall on the other harmonics, so that projecting on each harmonic alone is
+their joint least-squares fit (Stylianou 2001, "Applying the harmonic plus noise model", sec. III).
+"""
+
+import numpy as np
+from numba import njit
+from numpy.lib.stride_tricks import sliding_window_view
+
+from pipeline.media import SAMPLE_RATE
+
+PERIODS = 3
+REACH = PERIODS * SAMPLE_RATE // 100  # samples to either side, of an F0 of 50 Hz
+LONGEST = 2 * REACH + 1
+BLOCK = 256  # frames
+
+
+def analyse(sound: np.ndarray, times: np.ndarray, f0: np.ndarray, most: int) -> np.ndarray:
+    """(n,), seconds (T,) and Hz (T,) -> complex (T, most): harmonic h of a frame is |a| cos(2 pi h f0 t + angle(a)), t from its middle.
+
+    0 above half the sampling rate less half of F0, and where F0 is 0. Raises nothing: what lies beyond the sound's ends is silence.
+    """
+    frames = sliding_window_view(np.pad(sound, (REACH, REACH + 1)), LONGEST)  # one at least
+    found = np.zeros((len(times), most), complex)
+    for start in range(0, len(times), BLOCK):
+        block = slice(start, start + BLOCK)
+        windowed = frames[np.round(times[block] * SAMPLE_RATE).astype(int)] * windows(f0[block])
+        _project(windowed, f0[block], found[block])
+    return found
+
+
+def windows(f0: np.ndarray) -> np.ndarray:
+    """(B, LONGEST): Blackman windows of PERIODS periods whose sum is 2."""
+    turn = 2 * np.pi * np.arange(-REACH, REACH + 1) * (f0[:, None] / PERIODS / SAMPLE_RATE)
+    cosine = np.cos(np.clip(turn, -np.pi, np.pi))  # -1 outside, where the window is 0
+    windows = 0.34 + 0.5 * cosine + 0.16 * cosine**2  # .42 + .5 cos(turn) + .08 cos(2 turn)
+    return windows * (2 / windows.sum(axis=1, keepdims=True))
+
+
+@njit(cache=True)
+def _project(frames: np.ndarray, f0: np.ndarray, found: np.ndarray) -> None:
+    """Windowed frames (B, LONGEST) on the cosines and sines of their harmonics, into found (B, most)."""
+    for k in range(len(f0)):
+        if f0[k] > 0:
+            count = min(found.shape[1], int(np.ceil(SAMPLE_RATE / 2 / f0[k] - 0.5)) - 1)
+            steps = np.exp(-2j * np.pi * f0[k] / SAMPLE_RATE * np.arange(1, count + 1))
+            turns = np.ones(count, np.complex128)
+            found[k, :count] = frames[k, REACH]
+            for n in range(1, min(int(PERIODS / 2 * SAMPLE_RATE / f0[k]), REACH) + 1):
+                after, before = frames[k, REACH + n], frames[k, REACH - n]
+                even, odd = after + before, after - before
+                for h in range(count):
+                    turns[h] *= steps[h]
+                    found[k, h] += complex(even * turns[h].real, odd * turns[h].imag)

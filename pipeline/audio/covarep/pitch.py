@@ -1,0 +1,111 @@
+"""F0 and voicing by the summation of residual harmonics (SRH: Drugman, Alwan, Interspeech 2011)."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+from numpy.lib.stride_tricks import sliding_window_view
+from scipy import fft
+
+from pipeline.audio.covarep.residual import lp_residual
+from pipeline.media import SAMPLE_RATE
+
+ORDER = 3 * SAMPLE_RATE // 4000  # 12
+LOWEST, HIGHEST = 50, 500  # Hz
+HARMONICS = 5
+FRAME = SAMPLE_RATE // 10  # samples: 100 ms, Blackman
+HOP = 0.01  # seconds
+BLOCK = 64  # frames
+SILENCE = 1e-20  # energy of a spectrum
+THRESHOLD, SPREAD, THRESHOLD_SPREAD = 0.07, 0.05, 0.085  # of voicing; the last where SRH's deviation exceeds SPREAD
+
+
+@dataclass(frozen=True)
+class Pitch:
+    """On the 10 ms grid, each (T,). f0: Hz, also in unvoiced frames; srh: share of the spectrum; voiced: bool."""
+
+    times: np.ndarray
+    f0: np.ndarray
+    srh: np.ndarray
+    voiced: np.ndarray
+
+    @property
+    def median(self) -> float:
+        """Hz, of the voiced frames; NaN where there is none."""
+        return float(np.median(self.f0[self.voiced])) if self.voiced.any() else np.nan
+
+
+def track(sound: np.ndarray, times: np.ndarray) -> Pitch:
+    """(n,) and the grid -> the pitch; the second pass looks within an octave of the first pass's median F0.
+
+    SRH is had at the ends of each 10 ms of the grid; a frame is voiced where either end is, and has the mean F0 of its ends.
+    """
+    if not len(times):
+        return Pitch(times, np.zeros(0), np.zeros(0), np.zeros(0, bool))
+    residual = lp_residual(sound, ORDER)
+    ends = np.append(times, times[-1] + HOP) - HOP / 2
+    f0, srh = _srh(residual, ends, LOWEST, HIGHEST)
+    voiced = _voiced(srh)
+    if voiced.any():
+        median = np.median(f0[voiced])
+        low, high = max(LOWEST, round(median / 2)), min(HIGHEST, round(median * 2))
+        outside = (f0 < low) | (f0 > high)  # the others' best stays the best
+        f0[outside], srh[outside] = _srh(residual, ends[outside], low, high)
+        voiced = _voiced(srh)
+    return Pitch(times, _means(f0), _means(srh), voiced[:-1] | voiced[1:])
+
+
+def _voiced(srh: np.ndarray) -> np.ndarray:
+    return srh > (THRESHOLD_SPREAD if srh.std() > SPREAD else THRESHOLD)
+
+
+def _means(x: np.ndarray) -> np.ndarray:
+    return (x[:-1] + x[1:]) / 2
+
+
+def _srh(residual: np.ndarray, times: np.ndarray, low: int, high: int) -> tuple[np.ndarray, np.ndarray]:
+    """Each (len(times),): the F0 of low to high Hz that has the largest SRH about these times, and that SRH."""
+    f0, srh = np.zeros(len(times)), np.zeros(len(times))
+    padded = np.pad(residual, FRAME).astype(np.float32)
+    about = sliding_window_view(padded, FRAME)[FRAME - FRAME // 2 :]  # row i: the samples about sample i
+    window = np.blackman(FRAME).astype(np.float32)
+    for start in range(0, len(times), BLOCK):
+        block = slice(start, start + BLOCK)
+        frames = about[np.round(times[block] * SAMPLE_RATE).astype(int)] * window
+        spectra = np.abs(fft.rfft(frames, SAMPLE_RATE))
+        energy = (spectra * spectra).sum(axis=1, dtype=float)
+        f0[block], best = _best(spectra, low, high)
+        srh[block] = best / np.sqrt(np.maximum(energy, SILENCE))
+    return f0, srh
+
+
+@njit(cache=True)
+def _best(spectra: np.ndarray, low: int, high: int) -> tuple[np.ndarray, np.ndarray]:
+    """Eq. 1 of spectra (B, SAMPLE_RATE / 2 + 1), a bin a Hz: the best F0 (B,) and its sum (B,)."""
+    f0, best = np.zeros(len(spectra)), np.zeros(len(spectra))
+    sums = np.zeros(high + 1)
+    for k in range(len(spectra)):
+        for f in range(low, high + 1):
+            total = spectra[k, f]
+            for harmonic in range(2, HARMONICS + 1):
+                total += spectra[k, harmonic * f] - spectra[k, (2 * harmonic - 1) * f // 2]
+            sums[f] = total
+        first = low + int(sums[low:].argmax())
+        f0[k], best[k] = _lowest(spectra[k], sums, low, first), sums[first]
+    return f0, best
+
+
+@njit(cache=True)
+def _lowest(spectrum: np.ndarray, sums: np.ndarray, low: int, f: int) -> int:
+    """f, or the F0 of low or more of which f is an odd multiple: eq. 1 subtracts what lies between even multiples alone.
+
+    F0 has most of its harmonics apart from those of f; were f the voice's own, nothing would be there.
+    """
+    for divisor in (9, 7, 5, 3):
+        near = round(f / divisor)
+        if near > low:
+            fraction = near - 1 + int(sums[near - 1 : near + 2].argmax())
+            shared = spectrum[f] if divisor <= HARMONICS else 0.0
+            if sums[fraction] - shared > sums[f] / 2:
+                return fraction
+    return f
