@@ -3,7 +3,7 @@
     rawmsa demo --clips 300 && dvc repro && python -m benchmarks.demo
 
 Prints the share of frames with a face, how the face's truth goes with mean mouthSmile and the voice's with
-mean loudness, the recogniser's word error rate on the withheld texts, and each seed's MAE on the test split
+mean level (MCEP_0), the recogniser's word error rate on the withheld texts, and each seed's MAE on the test split
 beside that of the train median.
 """
 
@@ -33,10 +33,12 @@ def means(modality: str, names: tuple[str, ...]) -> tuple[list[float], float]:
 def main() -> None:
     labels = [row for row in tables.read(paths.LABELS).to_pylist() if row["dataset"] == DEMO]
     smiles, share = means("vision", ("mouthSmileLeft", "mouthSmileRight"))
-    loudness, _ = means("audio", ("Loudness_sma3",))
+    level, _ = means("audio", ("MCEP_0",))
     print(f"{len(labels)} clips, a face in {share:.2%} of frames")
     print(f"face's truth and mean mouthSmile: r {np.corrcoef(smiles, [row['label_V'] for row in labels])[0, 1]:.2f}")
-    print(f"voice's truth and mean loudness: r {np.corrcoef(loudness, [row['label_A'] for row in labels])[0, 1]:.2f}")
+    print(
+        f"voice's truth and mean level (MCEP_0): r {np.corrcoef(level, [row['label_A'] for row in labels])[0, 1]:.2f}"
+    )
     with (paths.RAW / DEMO / "truth.csv").open(newline="") as file:
         truth = {f"{row['video_id']}/{row['clip_id']}": normalise(row["text"]).split() for row in csv.DictReader(file)}
     heard = [row for row in tables.read(paths.transcripts(DEMO)).to_pylist() if row["source"] == "recogniser"]
