@@ -10,7 +10,7 @@ technologies". Names and order are COVAREP's; docs/covarep.md tells where the va
 | NAQ | share of the period T0, above 0 | Alku, Bäckström, Vilkman 2002 | 0 |
 | QOQ | share of T0, 0 to 1 | Hacki 1989 | 0 |
 | H1H2 | dB | Hanson 1997 | 0 |
-| PSP | ratio, 0 to 1 | Alku, Strik, Vilkman 1997 | 0 |
+| PSP | ratio, 0 to about 1 | Alku, Strik, Vilkman 1997 | 0 |
 | MDQ | share of T0, 0 to .2 | Kane, Gobl 2013 | 0 |
 | peakSlope | log10 of amplitude, an octave | Kane, Gobl 2011 | 0 |
 | Rd | 1, .3 (tense) to 2.5 (lax) | Degottex, Roebel, Rodet 2011 | 0 |
@@ -33,16 +33,7 @@ from typing import Literal
 import numpy as np
 
 from pipeline import media
-from pipeline.audio.covarep import (
-    creak,
-    distortion,
-    envelope,
-    gci,
-    glottal,
-    harmonics,
-    rd,
-    wavelets,
-)
+from pipeline.audio.covarep import creak, distortion, envelope, gci, glottal, harmonics, rd, wavelets
 from pipeline.audio.covarep import pitch as srh
 from pipeline.audio.covarep.pitch import Pitch
 from pipeline.audio.covarep.residual import lp_residual, polarity
@@ -71,7 +62,7 @@ COLUMNS = (
     Column("NAQ", "share of T0, above 0 (Alku et al. 2002)", "voiced"),
     Column("QOQ", "share of T0, 0 to 1 (Hacki 1989)", "voiced"),
     Column("H1H2", "dB (Hanson 1997)", "voiced"),
-    Column("PSP", "ratio, 0 to 1 (Alku et al. 1997)", "voiced"),
+    Column("PSP", "ratio, 0 to about 1 (Alku et al. 1997)", "voiced"),
     Column("MDQ", "share of T0, 0 to .2 (Kane, Gobl 2013)", "voiced"),
     Column("peakSlope", "log10 of amplitude an octave (Kane, Gobl 2011)"),
     Column("Rd", "1, .3 to 2.5 (Degottex et al. 2011)"),
@@ -130,12 +121,7 @@ def extract(clip: Clip, params: Params) -> Frames:
         return Frames.none(len(places), "sound too short")
     found = analyse(sound)
     x = found.x[:, places].astype(np.float32)
-    return Frames(
-        found.times,
-        x,
-        np.ones(len(x), bool),
-        _flags(found.missing[:, places], [NAMES[i] for i in places]),
-    )
+    return Frames(found.times, x, np.ones(len(x), bool), _flags(found.missing[:, places], [NAMES[i] for i in places]))
 
 
 def analyse(sound: np.ndarray) -> Analysis:
@@ -148,10 +134,7 @@ def analyse(sound: np.ndarray) -> Analysis:
     residual = lp_residual(sound, ORDER)
     gcis = gci.instants(sound, residual, pitch)
     flow = glottal.measures(sound, gcis, pitch)
-    pulses = np.stack(
-        [flow.naq, flow.qoq, flow.h1h2, flow.psp, wavelets.mdq(residual, gcis, pitch)],
-        axis=1,
-    )
+    pulses = np.stack([flow.naq, flow.qoq, flow.h1h2, flow.psp, wavelets.mdq(residual, gcis, pitch)], axis=1)
     shapes = _of_phases(sound, times, pitch.f0)
     x = np.column_stack(
         [
@@ -166,14 +149,7 @@ def analyse(sound: np.ndarray) -> Analysis:
         ]
     )
     missing = ~np.isfinite(x)
-    return Analysis(
-        times,
-        np.where(missing, 0.0, x),
-        missing & (pitch.voiced[:, None] | ~VOICED),
-        pitch,
-        gcis,
-        sign,
-    )
+    return Analysis(times, np.where(missing, 0.0, x), missing & (pitch.voiced[:, None] | ~VOICED), pitch, gcis, sign)
 
 
 def _without_offset(sound: np.ndarray) -> np.ndarray:
@@ -196,12 +172,7 @@ def _of_phases(sound: np.ndarray, times: np.ndarray, f0: np.ndarray) -> np.ndarr
         frames = slice(first, start + BLOCK + distortion.CONTEXT)
         most = int(SAMPLE_RATE / 2 / f0[frames].min())
         partials = harmonics.analyse(sound, times[frames], f0[frames], most)
-        both = np.column_stack(
-            [
-                *rd.estimate(partials, f0[frames]),
-                *distortion.phase_distortion(partials, f0[frames]),
-            ]
-        )
+        both = np.column_stack([*rd.estimate(partials, f0[frames]), *distortion.phase_distortion(partials, f0[frames])])
         found.append(both[start - first :][:BLOCK])
     return np.concatenate(found)
 

@@ -26,8 +26,13 @@ def analyse(sound: np.ndarray, times: np.ndarray, f0: np.ndarray, most: int) -> 
     for start in range(0, len(times), BLOCK):
         block = slice(start, start + BLOCK)
         windowed = frames[np.round(times[block] * SAMPLE_RATE).astype(int)] * windows(f0[block])
-        _project(windowed, f0[block], found[block])
+        _project(windowed, f0[block], np.minimum(counts(f0[block]), most), found[block])
     return found
+
+
+def counts(f0: np.ndarray) -> np.ndarray:
+    """How many harmonics of F0 (T,) lie below half the sampling rate less half of F0: (T,) int."""
+    return np.where(f0 > 0, np.ceil(SAMPLE_RATE / 2 / np.maximum(f0, 1) - 0.5) - 1, 0).astype(int)
 
 
 def windows(f0: np.ndarray) -> np.ndarray:
@@ -39,11 +44,10 @@ def windows(f0: np.ndarray) -> np.ndarray:
 
 
 @njit(cache=True)
-def _project(frames: np.ndarray, f0: np.ndarray, found: np.ndarray) -> None:
+def _project(frames: np.ndarray, f0: np.ndarray, counts: np.ndarray, found: np.ndarray) -> None:
     """Windowed frames (B, LONGEST) on the cosines and sines of their harmonics, into found (B, most)."""
-    for k in range(len(f0)):
-        if f0[k] > 0:
-            count = min(found.shape[1], int(np.ceil(SAMPLE_RATE / 2 / f0[k] - 0.5)) - 1)
+    for k, count in enumerate(counts):
+        if count:
             steps = np.exp(-2j * np.pi * f0[k] / SAMPLE_RATE * np.arange(1, count + 1))
             turns = np.ones(count, np.complex128)
             found[k, :count] = frames[k, REACH]
