@@ -27,8 +27,8 @@ SHORT = {
     "NAQ, Spearman": 0.64,
     "H1H2, Spearman": 0.56,
     "PSP, Spearman": 0.65,
-    "Rd, Pearson": 0.39,
-    "Rd_conf, Pearson": 0.61,
+    "Rd, Pearson": 0.55,
+    "Rd_conf, Pearson": 0.74,
 }
 TIMES = (np.arange(3 * SAMPLE_RATE) + 0.5) / SAMPLE_RATE
 

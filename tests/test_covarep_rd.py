@@ -26,6 +26,21 @@ def test_the_spectrum_is_that_of_the_pulse_in_time(shape: float) -> None:
     np.testing.assert_allclose(closed, numeric, atol=2e-3 * np.abs(numeric).max())
 
 
+@pytest.mark.parametrize("f0", [70.0, 100.0, 130.0])
+@pytest.mark.parametrize("vowel", glottis.VOWELS)
+def test_rd_of_pulses_through_known_resonances_whatever_their_delay_and_gain(vowel: str, f0: float) -> None:
+    shapes = np.linspace(0.4, 2.3, 39)
+    impulse = glottis.filtered(np.eye(1, 4000)[0], vowel)
+    orders = np.arange(1, int(8000 / f0))
+    tract = np.exp(-2j * np.pi * f0 / 16000 * np.outer(orders, np.arange(4000))) @ impulse
+    delays = np.linspace(0, 1, len(shapes))[:, None]  # periods
+    partials = np.linspace(1e-3, 1e3, len(shapes))[:, None] * np.exp(2j * np.pi * orders * delays) * tract
+    found, confidence = rd.estimate(partials * lf.spectrum(shapes, orders), np.full(len(shapes), f0))
+    np.testing.assert_allclose(found, shapes, rtol=0.12)
+    assert np.all(np.diff(found) > 0)
+    assert confidence.min() > 0.85
+
+
 @pytest.mark.parametrize(("vowel", "f0"), [("a", 90), ("a", 140), ("a", 220), ("u", 100), ("i", 90)])
 @pytest.mark.parametrize("shape", [0.5, 0.9, 1.4, 2.0])
 def test_rd_of_a_voice(vowel: str, f0: float, shape: float) -> None:

@@ -73,6 +73,7 @@ COLUMNS = (
     *_numbered("HMPDD", 13, "mel cepstrum of rad (Degottex, Erro 2014)"),
 )
 NAMES = tuple(column.name for column in COLUMNS)
+ANGLES = slice(2, 27)  # HMPDM among the columns that phases tell
 VOICED = np.array([column.kind == "voiced" for column in COLUMNS])
 
 
@@ -165,15 +166,24 @@ def _rounding(sound: np.ndarray) -> np.ndarray:
 
 
 def _of_phases(sound: np.ndarray, times: np.ndarray, f0: np.ndarray) -> np.ndarray:
-    """(T, 40): Rd, Rd_conf, HMPDM, HMPDD. In blocks, since an hour's harmonics take a gigabyte."""
+    """(T, 40): Rd, Rd_conf, HMPDM, HMPDD: like the pitch, means of what is had at both ends of each 10 ms.
+
+    In blocks, since an hour's harmonics take a gigabyte.
+    """
+    ends = np.minimum(np.append(times, times[-1] + 1 / RATE) - 0.5 / RATE, len(sound) / SAMPLE_RATE)
+    pitches = np.interp(ends, times, f0)
     found = []
     for start in range(0, len(times), BLOCK):
         first = max(start - distortion.CONTEXT, 0)
-        frames = slice(first, start + BLOCK + distortion.CONTEXT)
-        most = int(SAMPLE_RATE / 2 / f0[frames].min())
-        partials = harmonics.analyse(sound, times[frames], f0[frames], most)
-        both = np.column_stack([*rd.estimate(partials, f0[frames]), *distortion.phase_distortion(partials, f0[frames])])
-        found.append(both[start - first :][:BLOCK])
+        frames = slice(first, start + BLOCK + 1 + distortion.CONTEXT)
+        most = max(int(SAMPLE_RATE / 2 / pitches[frames].min()), rd.COUNT)
+        partials = harmonics.analyse(sound, ends[frames], pitches[frames], most)
+        shapes, confidence = rd.estimate(partials, pitches[frames])
+        angles, deviations = distortion.phase_distortion(partials, pitches[frames])
+        both = np.column_stack([shapes, confidence, np.exp(1j * angles), deviations])
+        mean = (both[:-1] + both[1:]) / 2
+        mean[:, ANGLES] = np.angle(mean[:, ANGLES])
+        found.append(mean[start - first :][:BLOCK].real)
     return np.concatenate(found)
 
 
