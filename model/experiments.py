@@ -32,7 +32,6 @@ ABLATIONS: dict[str, dict[str, Any]] = {  # of ulgm.Settings
     "unclamped": {"clamp": False, "min_alpha": None, "ratio_epsilon": 0.0},
     "released formula": {"clamp": True, "min_alpha": None, "ratio_epsilon": 1e-8},
     "symmetric alpha": {"alpha": "symmetric"},
-    "weight floor .2": {"min_weight": 0.2},
 }
 
 

@@ -36,7 +36,6 @@ class Settings(TypedDict):
     zeros: Literal["neither", "positive"]  # the class of a label 0
     momentum: bool  # (9); false: the last value counts
     weights: bool  # W of (10): tanh|u - m|; false: 1
-    min_weight: NonNegativeFloat  # a floor under W
 
 
 class Ulgm:
@@ -73,7 +72,7 @@ class Ulgm:
         trained_on = (seen > 0) | training
         weights = {}
         for modality, target in targets.items():
-            weight = torch.tanh((target - batch.labels).abs()).clamp(min=self.settings["min_weight"])
+            weight = torch.tanh((target - batch.labels).abs())
             if not self.settings["weights"]:
                 weight = torch.ones_like(weight)
             counted = batch.present(modality) & ~target.isnan() & trained_on

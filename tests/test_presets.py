@@ -99,7 +99,7 @@ def test_the_presets_say_what_they_are() -> None:
     assert (ours["ratio_epsilon"], ours["zeros"]) == (0.0, "neither")  # whatever the values say of zeros
     plain = {"min_alpha": None, "clamp": False}
     assert literal.architecture == paper.architecture | {"ulgm": ours | plain} and literal.fit == paper.fit
-    for name in ("equations", "alpha", "momentum", "weights", "min_weight"):
+    for name in ("equations", "alpha", "momentum", "weights"):
         assert tiny.ULGM[name] == ours[name] == theirs[name]  # nothing studied is on
 
 
@@ -121,8 +121,8 @@ def test_changes_win_over_the_preset_and_the_preset_over_the_values() -> None:
     assert changed.architecture["frames"] == {"audio": 32, "vision": 64}
     with pytest.raises(ParamsError, match=r"self_mm \(preset paper, values mmsa.mosi\).architecture.task: found"):
         hyper("paper", "mmsa", "mosi", architecture={"task": ["text"]})
-    with pytest.raises(ParamsError, match="architecture.ulgm.min_weight: found -1.0, .* greater than or equal to 0"):
-        hyper("paper", "mmsa", "mosi", architecture={"ulgm": {"min_weight": -1.0}})
+    with pytest.raises(ParamsError, match="architecture.ulgm.min_alpha: found -1.0, .* greater than or equal to 0"):
+        hyper("paper", "mmsa", "mosi", architecture={"ulgm": {"min_alpha": -1.0}})
 
 
 def test_a_data_set_takes_the_values_of_its_name_else_of_its_convention() -> None:

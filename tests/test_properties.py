@@ -27,7 +27,6 @@ RANGE = (-3.0, 3.0)
 ULGM: dict[str, Settings] = {name: tiny.preset(name).architecture["ulgm"] for name in tiny.PRESETS}
 STUDIED: list[dict[str, Any]] = [  # beside the presets
     {"alpha": "symmetric"},
-    {"min_weight": 0.2},
     {"momentum": False},
     {"equations": "ratio"},
 ]

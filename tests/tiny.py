@@ -36,7 +36,6 @@ ULGM: Settings = {
     "zeros": "neither",
     "momentum": True,
     "weights": True,
-    "min_weight": 0.0,
 }
 ARCHITECTURE: dict[str, Any] = {
     "tasks": ["text", "audio", "vision"],

@@ -29,7 +29,7 @@ def phase_distortion(harmonics: np.ndarray, f0: np.ndarray) -> tuple[np.ndarray,
     distortion less its own such mean; coefficient 0 is the mean, the others count both sides.
     """
     counts = np.count_nonzero(harmonics, axis=1)
-    tract = minimum_phase(np.log(np.maximum(np.abs(harmonics), FLOOR)), f0, counts)
+    tract = _minimum_phase(np.log(np.maximum(np.abs(harmonics), FLOOR)), f0, counts)
     vectors = _vectors(np.angle(harmonics), tract, f0, counts, np.concatenate([_means_at(), _mels()]))
     means = np.angle(_smoothed(vectors[:, :MEANS], MEAN_WINDOW))
     about = vectors[:, MEANS:]
@@ -53,7 +53,7 @@ def _mels() -> np.ndarray:
     return 700 * np.expm1(np.linspace(0, np.log1p(SAMPLE_RATE / 2 / 700), MELS))
 
 
-def minimum_phase(logs: np.ndarray, f0: np.ndarray, counts: np.ndarray) -> np.ndarray:
+def _minimum_phase(logs: np.ndarray, f0: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """(T, BINS / 2 + 1) radians: the phase of the minimum-phase filter that has the harmonics' amplitudes, logs (T, K)."""
     cepstra = fft.irfft(_lines(logs, f0, counts, np.arange(BINS // 2 + 1) * SAMPLE_RATE / BINS), BINS)
     cepstra[:, 1 : BINS // 2] *= 2
