@@ -1,11 +1,13 @@
-"""MMSA 2.2.1's own Self-MM, as installed and unedited, beside ours: same data, encoder, hyper-parameters, seeds.
+"""MMSA 2.2.1's own networks, as installed and unedited, beside ours: same data, encoder, hyper-parameters, seeds.
 
-    python -m benchmarks.peer                                  a small synthetic set: minutes
+    python -m benchmarks.peer                                  Self-MM on a small synthetic set: minutes
+    python -m benchmarks.peer --network tfn                    another network
     python -m benchmarks.peer --dataset mosi --preset released a data set of data/tables: hours
     python -m benchmarks.peer --white-box                      equal weights and batch: equal u-labels, loss, gradients?
 
 The synthetic set is made here and goes the way of any: an MMSA .pkl, rawmsa import, the stages, the table. What
-MMSA trains on is what rawmsa export writes of the table. MMSA lives in a virtual environment of its own, made at
+MMSA trains on is what rawmsa export writes of the table; for a network that reads token vectors, with those of the
+text encoder as it was pretrained, as ours has them. MMSA lives in a virtual environment of its own, made at
 the first use. Every seed is a fresh process of one thread, one at a time; its result is a JSON file in
 OUT/DATASET, and what is there is not trained again. Ours go through the project's run cache: where it holds a run,
 that run's logged time and memory are shown. Time and memory need an otherwise idle machine.
@@ -24,15 +26,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
+import torch
 
 from benchmarks import peer_runner, peer_synthetic, peer_table
-from model import checkpoint
+from model import checkpoint, find, vectors
 from pipeline import assets, cache, params, paths, tables
 from pipeline.mmsa import exporting
+from pipeline.mmsa.importing import SEPARATOR
 from stages import jobs, logs
 
 REQUIREMENTS = ("MMSA==2.2.1", "torch==2.13.0")
+SELF_MM = "self_mm"
+PRESETS = {SELF_MM: ("released", "paper")}  # ours beside MMSA's; of another network, paper
 SYNTHETIC = "synthetic"
 WAY = ("ingest", "transcribe", "text", "audio", "vision", "assemble")  # from an imported file to a training table
 SEEDS = (1111, 1112, 1113, 1114, 1115)
@@ -42,8 +50,9 @@ CONFIGS = ("mosi", "mosei", "sims")  # blocks of MMSA's configuration
 
 @dataclass(frozen=True)
 class Benchmark:
-    """One data set, both sides. pkl: what MMSA reads of it; content: the hash of that; venv: MMSA's."""
+    """One network and data set, both sides. pkl: what MMSA reads; content: the hash of that; venv: MMSA's."""
 
+    network: str
     dataset: str
     metadata: dict[str, Any]
     pkl: Path
@@ -67,6 +76,11 @@ class Benchmark:
             raise SystemExit(f"The text encoder {encoder} is a name on the hub. Set text.encoder to a folder for this.")
         return encoder
 
+    def file(self, side: str, seed: int) -> Path:
+        """Of one seed's result. Those of Self-MM do not name the network."""
+        names = (side, str(seed)) if self.network == SELF_MM else (side, self.network, str(seed))
+        return self.out / f"{'-'.join(names)}.json"
+
     def command(self, name: str) -> list[str]:
         """What runs peer_runner.py with the options that its commands share."""
         runner = [str(self.venv / "bin" / "python"), peer_runner.__file__, name]
@@ -82,7 +96,7 @@ def main() -> None:
         _install(venv)
     project = _synthetic(out) if options.dataset == SYNTHETIC else Path.cwd()
     with chdir(project):
-        benchmark = _benchmark(options.dataset, out, venv, options.epochs)
+        benchmark = _benchmark(options.network, options.dataset, out, venv, options.epochs)
         if options.white_box:
             from benchmarks import peer_white_box
 
@@ -96,7 +110,8 @@ def main() -> None:
                 choice = jobs.Choice(preset=preset, values="mmsa")
                 rows[f"rawmsa, {preset}"] = [_ours(benchmark, choice, seed) for seed in options.seeds]
         print("\n".join(_cut(benchmark)))
-    print(peer_table.table(options.dataset, benchmark.convention, rows))
+    title = find(options.network).TITLE
+    print(peer_table.table(title, options.dataset, benchmark.convention, rows))
     if peers := rows.pop(PEER, []):
         print("\n".join(peer_table.comparison(benchmark.convention, peers, rows)))
 
@@ -105,6 +120,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.peer", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--network", choices=peer_runner.READ, default=SELF_MM, help="default: self_mm")
     parser.add_argument(
         "--dataset", default=SYNTHETIC, help="synthetic (made here, the default) or a data set of data/tables"
     )
@@ -112,8 +128,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--preset",
         nargs="+",
-        default=["released", "paper"],
-        help="ours: presets of networks.self_mm in params.yaml, with the values mmsa (default: released paper)",
+        help="ours: presets of the network in params.yaml, with the values mmsa (default: paper, of Self-MM also released)",
     )
     parser.add_argument("--seeds", nargs="+", type=int, default=SEEDS, metavar="SEED", help="default: 1111 to 1115")
     parser.add_argument(
@@ -134,9 +149,13 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--white-box",
         action="store_true",
-        help="train nothing to the end: one batch through MMSA's model, loss and ULGM in the state of ours",
+        help="train nothing to the end: one batch through MMSA's Self-MM, its loss and ULGM in the state of ours",
     )
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.white_box and options.network != SELF_MM:
+        parser.error("--white-box is of self_mm alone")
+    options.preset = options.preset or PRESETS.get(options.network, ("paper",))
+    return options
 
 
 def _install(venv: Path) -> None:
@@ -172,12 +191,31 @@ def _environment() -> dict[str, str]:
     return {**os.environ, **threads, "PYTHONPATH": root}
 
 
-def _benchmark(dataset: str, out: Path, venv: Path, epochs: int) -> Benchmark:
+def _benchmark(network: str, dataset: str, out: Path, venv: Path, epochs: int) -> Benchmark:
     """With the table exported anew."""
     pkl = out / "exported.pkl"
     exporting.run(dataset, pkl)
-    metadata = tables.metadata(tables.read_arrow(paths.table(dataset)))
-    return Benchmark(dataset, metadata, pkl, peer_runner.content(pkl), out, venv, epochs)
+    table = tables.read_arrow(paths.table(dataset))
+    if "text" in peer_runner.READ[network]:
+        _add_vectors(table, pkl)
+    content = peer_runner.content(network, pkl)
+    return Benchmark(network, dataset, tables.metadata(table), pkl, content, out, venv, epochs)
+
+
+def _add_vectors(table: pa.Table, pkl: Path) -> None:
+    """Put `text` into an export: the pretrained encoder's token vectors, cut and padded as text_bert is."""
+    torch.set_num_threads(1)
+    encoder = assets.encoder(tables.metadata(table)["encoder"])
+    table = vectors.attached(table, vectors.of(table["input_ids"].to_pylist(), vectors.FROZEN, encoder))
+    names = [SEPARATOR.join(id.rsplit("/", 1)) for id in table["id"].to_pylist()]
+    clips = {name: tables.sequence(cell) for name, cell in zip(names, table["text"], strict=True)}
+    content = pickle.loads(pkl.read_bytes())
+    for split in (content[name] for name in peer_runner.SPLITS):
+        count, _, longest = split["text_bert"].shape
+        split["text"] = np.zeros((count, longest, vectors.width(table)), np.float32)  # (N, L, D)
+        for row, name in zip(split["text"], split["id"], strict=True):
+            row[: len(clips[name])] = clips[name][:longest]
+    pkl.write_bytes(pickle.dumps(content, protocol=exporting.PROTOCOL))
 
 
 def _cut(benchmark: Benchmark) -> list[str]:
@@ -198,28 +236,28 @@ def _cut(benchmark: Benchmark) -> list[str]:
 
 def _theirs(benchmark: Benchmark, seed: int) -> peer_table.Result:
     """One seed of MMSA, trained unless its file is there."""
-    file = benchmark.out / f"peer-{seed}.json"
+    file = benchmark.file("peer", seed)
 
     def train() -> None:
-        print(f"peer: MMSA, seed {seed}", flush=True)
-        told = {"pkl": benchmark.pkl, "seed": seed, "epochs": benchmark.epochs, "out": file}
-        options = [text for name, value in told.items() for text in (f"--{name}", str(value))]
+        print(f"peer: MMSA, {benchmark.network}, seed {seed}", flush=True)
+        told = {"network": benchmark.network, "pkl": benchmark.pkl, "seed": seed, "epochs": benchmark.epochs}
+        options = [text for name, value in (told | {"out": file}).items() for text in (f"--{name}", str(value))]
         subprocess.run([*benchmark.command("train"), *options], env=_environment(), check=True)
 
-    asked = {"data": benchmark.content, "config": benchmark.config, "epochs": benchmark.epochs}
-    return _had(file, asked | {"encoder": benchmark.metadata["encoder_sha256"]}, train)
+    asked = {"network": benchmark.network, "data": benchmark.content, "encoder": benchmark.metadata["encoder_sha256"]}
+    return _had(file, asked | {"config": benchmark.config, "epochs": benchmark.epochs}, train)
 
 
 def _ours(benchmark: Benchmark, choice: jobs.Choice, seed: int) -> peer_table.Result:
     """One seed of ours, trained unless its file or its run is there."""
-    file = benchmark.out / f"{choice.preset}-{choice.values}-{seed}.json"
+    file = benchmark.file(f"{choice.preset}-{choice.values}", seed)
     changes = {"fit": {"max_epochs": benchmark.epochs}} if benchmark.epochs else {}
-    task = jobs.task(jobs.source(benchmark.dataset), "self_mm", choice, seed, changes)
-    asked = {"data": benchmark.content, "hyper": task.job.hyper.model_dump()}
-    asked |= {"encoder": benchmark.metadata["encoder_sha256"]}
+    task = jobs.task(jobs.source(benchmark.dataset), benchmark.network, choice, seed, changes)
+    asked = {"network": benchmark.network, "data": benchmark.content, "encoder": benchmark.metadata["encoder_sha256"]}
+    asked |= {"hyper": task.job.hyper.model_dump()}
 
     def train() -> None:
-        print(f"peer: ours, {choice.preset}, seed {seed}", flush=True)
+        print(f"peer: ours, {benchmark.network}, {choice.preset}, seed {seed}", flush=True)
         jobs.compute(jobs.missing([task]), lambda: [], "peer")
         peer_runner.write(file, {"side": "ours", "seed": seed, "asked": asked, **_of_cache(task)})
 
@@ -250,7 +288,8 @@ def _had(file: Path, asked: dict[str, Any], train: Callable[[], None]) -> peer_t
     if not file.is_file():
         train()
     result: peer_table.Result = json.loads(file.read_text())
-    if differing := [key for key, value in asked.items() if result["asked"].get(key) != value]:
+    made_of = {"network": SELF_MM} | result["asked"]  # files that tell no network are Self-MM's
+    if differing := [key for key, value in asked.items() if made_of.get(key) != value]:
         raise SystemExit(f"{file} was made of other {', '.join(differing)}. Remove it, or choose another --out.")
     return result
 

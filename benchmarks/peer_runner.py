@@ -1,12 +1,13 @@
 """The peer's side of benchmarks/peer.py: runs in a virtual environment of its own, where MMSA 2.2.1 is installed.
 
-    peer_runner.py train --pkl F.pkl --encoder FOLDER --config mosi --seed 1111 --out peer-1111.json
+    peer_runner.py train --network tfn --pkl F.pkl --encoder FOLDER --config mosi --seed 1111 --out peer-tfn-1111.json
     peer_runner.py white-box --state ours.npz --encoder FOLDER --config mosi --out peer.npz
 
 Nothing of MMSA is edited: its configuration, loader, model, trainer and the steps of its `_run` are used as
 installed. Its entry point MMSA_run cannot be, since it always calls torch.cuda.set_device. The only settings
 changed are what the data and the encoder say (the file, the number of train clips, the encoder's folder and
 width); a trainer that inherits from MMSA's notes times and results, and ends at the cap on epochs if there is one.
+Data that are not aligned are to MMSA's mfn and mfm what its own layer for this makes of them.
 """
 
 import argparse
@@ -23,7 +24,14 @@ from pathlib import Path
 from typing import Any
 
 SPLITS = ("train", "valid", "test")
-READ = ("text_bert", "audio", "vision", "audio_lengths", "vision_lengths", "regression_labels")  # by MMSA's self_mm
+VECTORS = ("text", "audio", "vision", "regression_labels")  # what networks of token vectors use of a file
+READ = {  # by network of MMSA: what it uses of a file
+    "self_mm": ("text_bert", "audio", "vision", "audio_lengths", "vision_lengths", "regression_labels"),
+    "tfn": VECTORS,
+    "lmf": VECTORS,
+    "mfn": VECTORS,
+    "mfm": VECTORS,
+}
 PLACES = ("featurePath", "pretrained", "model_save_path", "res_save_dir", "device")  # settings that are of this machine
 OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "TQDM_DISABLE")
 
@@ -32,6 +40,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     training = commands.add_parser("train", help="train one seed and write its result as JSON")
+    training.add_argument("--network", required=True, choices=READ, help="by MMSA's name")
     training.add_argument("--pkl", type=Path, required=True, help="what rawmsa export wrote")
     training.add_argument("--seed", type=int, required=True)
     training.add_argument("--epochs", type=int, default=0, help="at most so many; 0: until MMSA's early stop")
@@ -45,33 +54,35 @@ def main() -> None:
     os.environ.update(dict.fromkeys(OFFLINE, "1"))
     logging.basicConfig(level=logging.WARNING)
     if asked.command == "train":
-        write(asked.out, train(asked.pkl, asked.encoder, asked.config, asked.seed, asked.epochs))
+        result = train(asked.network, asked.pkl, asked.encoder, asked.config, asked.seed, asked.epochs)
+        write(asked.out, result)
     else:
         white_box(asked.state, asked.encoder, asked.config, asked.out)
 
 
-def train(pkl: Path, encoder: Path, config: str, seed: int, epochs: int) -> dict[str, Any]:
-    """One seed of MMSA's self_mm: its test metrics, the test clips' predictions and labels, and each epoch."""
+def train(network: str, pkl: Path, encoder: Path, config: str, seed: int, epochs: int) -> dict[str, Any]:
+    """One seed of a network of MMSA: its test metrics, the test clips' predictions and labels, and each epoch."""
     import torch
     from MMSA import run
     from MMSA.utils import setup_seed
 
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
-        args = settings(encoder, config, clips_of(pkl), Path(folder))
+        args = settings(network, encoder, config, clips_of(pkl), Path(folder))
         args.update(featurePath=str(pkl))
         stated = {key: value for key, value in args.items() if key not in PLACES}
         notes: dict[str, Any] = {"epochs": []}
-        run.ATIO = watching(notes, epochs)
+        run.ATIO = watching(run.ATIO().TRAIN_MAP[network], notes, epochs)
         start = time.perf_counter()
         setup_seed(seed)
         test = run._run(args, num_workers=0)
         seconds, peak = time.perf_counter() - start, peak_mib()
     losses = [epoch["valid_loss"] for epoch in notes["epochs"]]
+    told = {"network": network, "data": content(network, pkl), "config": config, "epochs": epochs}
     return {
         "side": "peer",
         "seed": seed,
-        "asked": {"data": content(pkl), "config": config, "epochs": epochs, "encoder": sha256(encoder)},
+        "asked": told | {"encoder": sha256(encoder)},
         "versions": {name: version(name) for name in ("MMSA", "torch", "transformers", "numpy")},
         "threads": torch.get_num_threads(),
         "seconds": seconds,
@@ -85,16 +96,18 @@ def train(pkl: Path, encoder: Path, config: str, seed: int, epochs: int) -> dict
     }
 
 
-def settings(encoder: Path, config: str, clips: int, folder: Path) -> Any:
+def settings(network: str, encoder: Path, config: str, clips: int, folder: Path) -> Any:
     """MMSA's own settings, and what MMSA_run adds to them. clips: of the train split; folder: for its files."""
     import torch
     from MMSA.config import get_config_regression
 
-    args = get_config_regression("self_mm", config)
+    args = get_config_regression(network, config)
     args.update(custom_feature="", feature_T="", feature_A="", feature_V="", train_mode="regression", cur_seed=1)
     args.update(train_samples=clips, device=torch.device("cpu"), res_save_dir=str(folder))
-    args.update(pretrained=str(encoder), text_out=json.loads((encoder / "config.json").read_text())["hidden_size"])
-    args.update(model_save_path=folder / "self_mm.pth")
+    args.update(model_save_path=folder / f"{network}.pth")
+    if args.get("use_bert"):
+        width = json.loads((encoder / "config.json").read_text())["hidden_size"]
+        args.update(pretrained=str(encoder), text_out=width)
     return args
 
 
@@ -103,11 +116,10 @@ def clips_of(pkl: Path) -> int:
         return len(pickle.load(file)["train"]["id"])
 
 
-def watching(notes: dict[str, Any], cap: int) -> Callable[[], Any]:
-    """In ATIO's place: gives MMSA's trainer with its methods watched. Fills `notes`."""
-    from MMSA.trains.multiTask import SELF_MM
+def watching(trainer: Any, notes: dict[str, Any], cap: int) -> Callable[[], Any]:
+    """In ATIO's place: gives MMSA's trainer, of this class, with its methods watched. Fills `notes`."""
 
-    class Watched(SELF_MM):
+    class Watched(trainer):
         metrics: Any
 
         def __init__(self, args: Any) -> None:
@@ -121,7 +133,7 @@ def watching(notes: dict[str, Any], cap: int) -> Callable[[], Any]:
             self.metrics = metrics
             self.start = clocks()
 
-        def init_labels(self, *x: Any) -> None:
+        def init_labels(self, *x: Any) -> None:  # Self-MM's alone, before its first epoch
             super().init_labels(*x)
             self.start = clocks()
 
@@ -163,7 +175,7 @@ def white_box(state: Path, encoder: Path, config: str, out: Path) -> None:
 
     torch.set_num_threads(1)
     given = {name: torch.from_numpy(value) for name, value in np.load(state).items()}
-    args = settings(encoder, config, len(given["labels/fusion"]), out.parent)
+    args = settings("self_mm", encoder, config, len(given["labels/fusion"]), out.parent)
     args.feature_dims[1:] = [given[modality].shape[2] for modality in ("audio", "vision")]
     model = AMIO(args).eval()
     unknown = model.load_state_dict(under("weights/", given), strict=False)
@@ -207,15 +219,15 @@ def peak_mib() -> float:
     return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
 
-def content(pkl: Path) -> str:
-    """SHA-256 of what MMSA's self_mm reads of a file."""
+def content(network: str, pkl: Path) -> str:
+    """SHA-256 of what a network of MMSA uses of a file."""
     import numpy as np
 
     with pkl.open("rb") as file:
         data = pickle.load(file)
     digest = hashlib.sha256()
     for split in SPLITS:
-        for key in READ:
+        for key in READ[network]:
             digest.update(np.ascontiguousarray(np.asarray(data[split][key], np.float32)).tobytes())
     return digest.hexdigest()
 

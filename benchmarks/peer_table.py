@@ -31,8 +31,11 @@ THEIRS = {  # metrics by MMSA's names
 Result = dict[str, Any]  # of one seed: peer_runner.train and peer._of_cache say what is in it
 
 
-def table(dataset: str, convention: metrics.Convention, rows: Mapping[str, Sequence[Result]]) -> str:
-    """Every metric, the best epochs, seconds an epoch and peak memory: a row a side, in Markdown."""
+def table(network: str, dataset: str, convention: metrics.Convention, rows: Mapping[str, Sequence[Result]]) -> str:
+    """Every metric, the best epochs, seconds an epoch and peak memory: a row a side, in Markdown.
+
+    network: as the title says it.
+    """
     columns = CONVENTIONS[convention]
     lines = []
     for name, results in rows.items():
@@ -42,9 +45,9 @@ def table(dataset: str, convention: metrics.Convention, rows: Mapping[str, Seque
         memory = _spread([result["peak_mib"] for result in results], 0)
         lines.append((name, *(cell(found, names) for names in columns.values()), epochs, seconds, memory))
     seeds = len(next(iter(rows.values())))
-    header = ("Self-MM of", *columns, "Best epochs", "Seconds an epoch", "Peak MiB")
+    header = (f"{network} of", *columns, "Best epochs", "Seconds an epoch", "Peak MiB")
     note = f"{NOTES[convention]} {MEAN}"
-    return markdown([Table(f"Self-MM on {dataset}, {seeds} seed{'s' * (seeds > 1)}", header, lines, note)])
+    return markdown([Table(f"{network} on {dataset}, {seeds} seed{'s' * (seeds > 1)}", header, lines, note)])
 
 
 def comparison(

@@ -89,8 +89,10 @@ def trained(dataset: str) -> tuple[Network, Clips]:
     job = jobs.task(source, "self_mm", choice, SEED, {"fit": {"max_epochs": EPOCHS, "patience": EPOCHS}}).job
     torch.set_num_threads(1)
     seeded(SEED)
-    run = {**source.metadata, "network": "self_mm", "hyper": job.hyper.model_dump(), "encoder_config": True}
-    network = checkpoint.network_of(run, load_bert(job.encoder))
+    bert = load_bert(job.encoder, pooler=False)
+    width = bert.config.hidden_size
+    run = {**source.metadata, "network": "self_mm", "hyper": job.hyper.model_dump(), "text_width": width}
+    network = checkpoint.network_of(run, bert)
     assert isinstance(network, Network)
     train, valid = (predict.clips_for(run, tables.read_arrow(source.file), split) for split in ("train", "valid"))
     fit(network, train, valid, job.hyper.groups, job.hyper.fit, SEED)

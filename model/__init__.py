@@ -19,7 +19,7 @@ def find(name: str) -> type["BaseNetwork"]:
         if found is not None:
             return cast("type[BaseNetwork]", found)
     raise ParamsError(
-        f"params.yaml: train.networks names '{name}', but there is no model/{name}.py with a Network. "
+        f"params.yaml: train.networks or experiment.networks names '{name}', but there is no model/{name}.py with a Network. "
         "Correct the name, or write that file."
     )
 
@@ -34,5 +34,10 @@ def build(name: str, dims: "Dims", architecture: Mapping[str, Any]) -> "BaseNetw
     if architecture.keys() != expected:
         raise ParamsError(
             f"params.yaml: networks.{name}.*.architecture has {sorted(architecture)}, expected {sorted(expected)}."
+        )
+    if lacking := [modality for modality in found.NEEDS if modality not in dims.widths]:
+        raise ParamsError(
+            f"{name} is nothing without {' and '.join(lacking)}, which no clip of the data set has. "
+            "Take it out of train.networks in params.yaml."
         )
     return found(dims, **architecture)

@@ -15,7 +15,8 @@ from pipeline import tables
 class Batch:
     """B clips. Padding is at the end; `lengths` tells what is real, 0 that the clip lacks the modality.
 
-    inputs: text (B, L) token ids, audio and vision (B, T, D) standardised frames;
+    inputs: text (B, L) token ids, or (B, L, D) vectors of an encoder that is not trained; audio and vision (B, T, D)
+    standardised frames;
     lengths: (B,) tokens or frames; labels: (B,), unimodal: (B,) by modality, human labels; NaN where there is none.
     """
 
@@ -67,7 +68,9 @@ class Clips:
         self.unimodal = {m: self._labels(table[column]) for m, column in tables.UNIMODAL.items()}
         self.modalities = tuple(modalities)
         self._widths = widths
-        self._columns = {m: table[column] for m in modalities if (column := _column(m)) in table.column_names}
+        self._vectors = "text" in table.column_names  # vectors.attached
+        names = {"text": "text" if self._vectors else "input_ids", "audio": "audio", "vision": "vision"}
+        self._columns = {m: table[names[m]] for m in modalities if names[m] in table.column_names}
         self._scales = {m: _scale(statistics[m]) for m in self._columns if m != "text"}
         tokens = table["input_ids"].to_pylist()
         self._tokens = [len(tokens[row]) for row in self.rows]
@@ -112,17 +115,16 @@ class Clips:
         return np.array([np.nan if values[row] is None else values[row] for row in self.rows], np.float32)
 
     def _cell(self, modality: str, row: int) -> np.ndarray:
-        if modality == "text":
+        if modality == "text" and not self._vectors:
             return np.array(self._columns["text"][row].as_py(), np.int64)  # (L,)
         if modality not in self._columns:
             return np.zeros((0, self._widths[modality]), np.float32)
+        x = tables.sequence(self._columns[modality][row])  # (T, D)
+        if modality == "text":
+            return x
         mean, std = self._scales[modality]
-        x = (tables.sequence(self._columns[modality][row]) - mean) / std  # (T, D)
+        x = (x - mean) / std
         return np.where(np.isnan(x), np.float32(0), x)
-
-
-def _column(modality: str) -> str:
-    return "input_ids" if modality == "text" else modality
 
 
 def _scale(statistics: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:

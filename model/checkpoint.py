@@ -1,5 +1,5 @@
-"""A run's folder. run.json holds all that rebuilds the network, weights.safetensors what fills it, the text
-encoder's weights included, so that neither params.yaml nor a hub is needed to predict."""
+"""A run's folder. run.json holds all that rebuilds the network, weights.safetensors what fills it, those of a text
+encoder that was trained along included. One that was not is the one that makes the tokens."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,7 +8,7 @@ from typing import Any
 from safetensors.torch import load_file, save_file
 from transformers import BertModel
 
-from model import build
+from model import build, find
 from model.encoders import bert_from
 from model.network import BaseNetwork, Dims
 from pipeline import tables
@@ -42,7 +42,8 @@ def load(folder: Path) -> BaseNetwork:
             "Name a run whose run.json says weights: true, or set train.keep to all and run: dvc repro train"
         )
     run = describe(folder)
-    network = network_of(run, bert_from(run["encoder_config"]) if run["encoder_config"] else None)
+    config = run["encoder_config"]
+    network = network_of(run, bert_from(config, find(run["network"]).POOLER) if config else None)
     network.load_state_dict(load_file(weights))
     return network
 
@@ -50,7 +51,7 @@ def load(folder: Path) -> BaseNetwork:
 def network_of(run: Mapping[str, Any], encoder: BertModel | None) -> BaseNetwork:
     """The network that a run.json describes around its text encoder, with random weights of its own."""
     low, high = run["label_range"]
-    dims = Dims(encoder, **frame_widths(run), label_range=(low, high))
+    dims = Dims(run["text_width"], **frame_widths(run), label_range=(low, high), encoder=encoder)
     return build(run["network"], dims, run["hyper"]["architecture"])
 
 

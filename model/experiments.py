@@ -13,12 +13,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from model import checkpoint, floors, metrics, ulabels
+from model import checkpoint, find, floors, metrics, ulabels
 from model.intervals import Bootstrap, Draws
 from pipeline import tables
 from pipeline.tables import MODALITIES, UNIMODAL
 
 SELF_MM = "self_mm"
+BESIDE_HUMAN = ("tfn", "lmf")  # the baselines of the paper's table 3
 TABLES = ("table1", "table3", "table4", "ulgm")
 FIGURES = ("figure4", "figure5")
 NAMES = (*TABLES, *FIGURES)
@@ -37,7 +38,7 @@ ABLATIONS: dict[str, dict[str, Any]] = {  # of ulgm.Settings
 
 @dataclass(frozen=True)
 class Row:
-    """One row of a table: a network as train.networks has it, with these parts of its Hyper changed."""
+    """One row of a table: a network as params.yaml chooses it, with these parts of its Hyper changed."""
 
     label: str
     network: str = SELF_MM
@@ -53,9 +54,11 @@ class Runs:
 
 
 def unable(name: str, table: pa.Table, networks: Sequence[str]) -> str | None:
-    """Why an experiment cannot be made of a training table and train.networks; None where it can."""
+    """Why an experiment cannot be made of a training table and the networks that are chosen; None where it can."""
     if name != "table1" and SELF_MM not in networks:
-        return f"it needs {SELF_MM} in train.networks of params.yaml, which names {', '.join(networks)}"
+        return f"it needs {SELF_MM} in train.networks of params.yaml, but the networks are {', '.join(networks)}"
+    if all(lacking(network, table) for network in networks):
+        return f"{' and '.join(networks)} need modalities that it lacks"
     if name == "table3" and not human(table):
         return "it needs human unimodal labels: the columns label_T, label_A, label_V of label.csv"
     if name in TABLES and "test" not in table["split"].to_pylist():
@@ -66,9 +69,10 @@ def unable(name: str, table: pa.Table, networks: Sequence[str]) -> str | None:
 def rows(name: str, table: pa.Table, networks: Sequence[str]) -> list[Row]:
     """The rows of an experiment, the reference among them. Tasks of modalities that the table lacks are left out."""
     if name == "table1":
-        return [Row(_title(network), network) for network in networks]
+        return [_plain(network) for network in sorted(networks, key=lambda network: network == SELF_MM)]
     if name == "table3":
-        return [Row("Human-MM", changes=_ulgm(labels="human")), Row("Self-MM")]
+        baselines = [_plain(network) for network in BESIDE_HUMAN if network in networks]
+        return [*baselines, Row("Human-MM", changes=_ulgm(labels="human")), Row("Self-MM")]
     if name == "table4":
         return [Row(label, changes={"architecture": {"tasks": tasks}}) for label, tasks in _task_sets(table).items()]
     if name == "ulgm":
@@ -78,7 +82,12 @@ def rows(name: str, table: pa.Table, networks: Sequence[str]) -> list[Row]:
 
 def reference(name: str, of: Sequence[Row]) -> Row:
     """The row that the others are set against."""
-    return of[-1] if name in ("table3", "table4") else of[0]
+    return of[0] if name == "ulgm" else of[-1]
+
+
+def lacking(network: str, table: pa.Table) -> list[str]:
+    """The modalities that a network is nothing without and the table has not."""
+    return [modality for modality in find(network).NEEDS if modality not in modalities(table)]
 
 
 def human(table: pa.Table) -> list[str]:
@@ -111,23 +120,26 @@ def content(name: str, table: pa.Table, runs: Sequence[Runs], seeds: Sequence[in
 def _about(name: str, table: pa.Table, seeds: Sequence[int]) -> dict[str, Any]:
     metadata = tables.metadata(table)
     told = {key: metadata[key] for key in ("dataset", "convention", "synthetic", "label_range")}
-    return {"name": name, **told, "setting": _setting(table), "seeds": list(seeds)}
+    return {"name": name, **told, "seeds": list(seeds)}
 
 
-def _setting(table: pa.Table) -> str:
+def _setting(table: pa.Table, network: str) -> str:
     """The paper's column "data setting"; features that a data set brings say themselves whether they are aligned."""
     metadata = tables.metadata(table)
-    frames = [m for m in modalities(table) if m != "text"]
+    there = modalities(table)
+    frames = [m for m in there if m != "text"]
     brought = [metadata["extraction"][m].get("params", {}).get("aligned", False) for m in frames]
     if not frames:
         return "text only"
-    return "aligned" if metadata["policy"].get("aligned") or all(brought) else "unaligned"
+    if metadata["policy"].get("aligned") or all(brought):
+        return "aligned"
+    return "unaligned, a share a token" if find(network).A_FRAME_A_TOKEN and "text" in there else "unaligned"
 
 
 def _table(table: pa.Table, runs: Sequence[Runs], beside: Row) -> dict[str, Any]:
     test = _Test(table)
     draws = {each.row.label: test.draws(each) for each in runs}
-    measured = [test.row(each, draws[each.row.label]) for each in runs]
+    measured = [test.row(each, draws[each.row.label]) | {"setting": _setting(table, each.row.network)} for each in runs]
     by_label = {row["label"]: row for row in measured}
     for row in measured:
         other = by_label[beside.label]
@@ -156,7 +168,7 @@ class _Test:
         return np.stack([self._of(tables.read(folder / checkpoint.PREDICTIONS), branch) for folder in runs.folders])
 
     def row(self, runs: Runs, draws: Draws) -> dict[str, Any]:
-        """Everything the table says of a row, its difference to another row apart."""
+        """What the table says of the runs of a row."""
         described = [checkpoint.describe(folder) for folder in runs.folders]
         chosen = [run["valid"]["mae"] for run in described]
         return {
@@ -216,6 +228,10 @@ class _Test:
         return np.array([values[clip] for clip in self.ids], np.float32)
 
 
+def _plain(network: str) -> Row:
+    return Row(find(network).TITLE, network)
+
+
 def _ulgm(**changes: Any) -> dict[str, Any]:
     return {"architecture": {"ulgm": changes}}
 
@@ -226,7 +242,3 @@ def _task_sets(table: pa.Table) -> dict[str, list[str]]:
     possible = [label for label in TASK_SETS if set(label) <= set(there)]
     sets = {label: [m for m in MODALITIES if LETTERS[m] in label] for label in possible}
     return sets | {possible[-1]: list(MODALITIES)}  # all there are: the default's tasks, so that its run is taken
-
-
-def _title(network: str) -> str:
-    return "Self-MM" if network == SELF_MM else network.upper().replace("_", "-")

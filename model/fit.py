@@ -66,6 +66,7 @@ def fit(
     optimizer = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[params.optimizer](
         _groups(network, groups, params)
     )
+    plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=params.plateau) if params.plateau else None
     curves: list[dict[str, Any]] = []
     ulabels: list[pa.Table] = []
     best_epoch, weights = 0, {}
@@ -81,6 +82,8 @@ def fit(
         )
         curves[-1] |= {f"loss_{name}": value for name, value in terms.items()}
         tell(curves[-1])
+        if plateau:
+            plateau.step(_criterion(curves[-1], params))
         if (made := network.ulabels()) is not None:
             ulabels.append(made.add_column(0, tables.ULABELS.field("epoch"), pa.array([epoch] * len(made), pa.int32())))
         if not best_epoch or _criterion(curves[-1], params) < _criterion(curves[best_epoch - 1], params):
@@ -125,6 +128,8 @@ def _train_epoch(
             for name, term in terms.items():
                 totals[name] = totals.get(name, 0.0) + term.item() * len(batch)
         if params.gradients == "mean" or len(step) == params.accumulate:
+            if params.clip:
+                torch.nn.utils.clip_grad_value_(network.parameters(), params.clip)
             optimizer.step()
     return {name: total / len(train) for name, total in totals.items()}
 

@@ -38,7 +38,8 @@ class Fit(_Block):
     adamw decays weights, not biases and norms; adam is Adam with L2 as the field's released code has it: on
     everything but the text encoder's biases and norms. sum: a step's gradients are summed over its batches, and
     clips that do not fill a step are no step. batches: the epoch is chosen by the mean over validation batches, drawn
-    anew, of their mean loss, rounded to 4 digits.
+    anew, of their mean loss, rounded to 4 digits. clip: every number of a step's gradients is held within ± clip.
+    plateau: after so many epochs without a better validation, learning rates are a tenth.
     """
 
     batch: PositiveInt
@@ -48,11 +49,15 @@ class Fit(_Block):
     optimizer: Literal["adamw", "adam"]
     gradients: Literal["mean", "sum"]
     validation: Literal["clips", "batches"]  # clips: by the MAE over clips
+    clip: PositiveFloat | None
+    plateau: PositiveInt | None
 
 
 class Hyper(_Block):
-    """architecture goes to the network's constructor, groups to the optimiser, fit to the loop."""
+    """text: what the network makes of tokens, frozen, finetuned or a GloVe file (model/vectors.py);
+    architecture goes to the network's constructor, groups to the optimiser, fit to the loop."""
 
+    text: Annotated[str, Field(min_length=1)]
     architecture: dict[str, Any]
     groups: dict[str, Group]
     fit: Fit

@@ -4,6 +4,7 @@ The loop, the checkpoint and `predict` know no more than this file, so a further
 `model/<name>.py` with a class `Network`, and a block of the same name under `networks` in params.yaml.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -26,27 +27,35 @@ class Branch(NamedTuple):
     prediction: torch.Tensor
 
 
-Output = dict[str, Branch]
+class Output(dict[str, Branch]):
+    """Branches by name, `fusion` at least. Those named text, audio, vision are sentiments too and are written with the
+    predictions. hidden: what else the loss needs (a reconstruction, say)."""
+
+    def __init__(self, branches: Mapping[str, Branch], **hidden: torch.Tensor) -> None:
+        super().__init__(branches)
+        self.hidden = hidden
 
 
 @dataclass(frozen=True)
 class Dims:
     """What a data set offers a network.
 
-    encoder: the text encoder, None where no clip has text; audio, vision: columns a frame, 0 where the
-    data set lacks the modality; label_range: lowest and highest label.
+    text: columns of a token's vector, audio, vision: columns a frame, 0 where the data set lacks the modality;
+    encoder: the text encoder that is trained along, None where its vectors come with the batch, or where there is no
+    text; label_range: lowest and highest label.
     """
 
-    encoder: "BertModel | None"
+    text: int
     audio: int
     vision: int
     label_range: tuple[float, float]
+    encoder: "BertModel | None"
 
     @property
-    def modalities(self) -> tuple[str, ...]:
-        """The modalities there are, in the order in which their features are joined."""
-        there = {"text": self.encoder is not None, "audio": self.audio > 0, "vision": self.vision > 0}
-        return tuple(modality for modality, is_there in there.items() if is_there)
+    def widths(self) -> dict[str, int]:
+        """Columns by modality, of those there are."""
+        widths = {"text": self.text, "audio": self.audio, "vision": self.vision}
+        return {modality: width for modality, width in widths.items() if width}
 
 
 class BaseNetwork(nn.Module):
@@ -55,11 +64,15 @@ class BaseNetwork(nn.Module):
     The types in the constructor's signature check the block's `architecture`, GROUPS the names in its `groups`.
     """
 
+    TITLE: str  # as tables print it
     GROUPS: tuple[str, ...] = ("all",)  # every name that parameter_groups may yield, on whatever data set
+    NEEDS: tuple[str, ...] = ()  # modalities without which it is no network
+    POOLER = False  # whether its BERT, where it trains one, has BERT's own pooling layer
+    A_FRAME_A_TOKEN = (
+        False  # whether it wants aligned data; else each token has an equal share of the frames (encoders.bounds)
+    )
 
     def forward(self, batch: Batch) -> Output:
-        """At least the branch `fusion`. Branches named text, audio, vision are sentiments too and are
-        written with the predictions; a network may add others (a reconstruction, say) for its loss."""
         raise NotImplementedError
 
     def loss(self, output: Output, batch: Batch) -> dict[str, torch.Tensor]:

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from model import checkpoint
+from model import checkpoint, vectors
 from model.batch import Batch, Clips
 from model.fit import EVALUATION_BATCH, device, forward
 from model.network import BRANCHES, BaseNetwork
@@ -17,14 +17,18 @@ from pipeline import tables
 from pipeline.errors import TableError
 
 
-def predict(run_folder: Path, table: pa.Table) -> pa.Table:
+def predict(run_folder: Path, table: pa.Table, encoder: Path | str) -> pa.Table:
     """tables.RUN_PREDICTIONS for every clip of a training table, in its order, by the run's kept weights.
 
+    encoder: folder or hub name of the table's text encoder, for runs that did not train one along.
     A modality that the table lacks is absent from all its clips. Raises TableError where the table's
     features are not those of the run, or where the run's weights were not kept.
     """
     run = checkpoint.describe(run_folder)
     check_fits(run, tables.metadata(table))
+    source = run["hyper"]["text"]
+    if run["text_width"] and source != vectors.FINETUNED:
+        table = vectors.attached(table, vectors.of(table["input_ids"].to_pylist(), source, encoder))
     network = checkpoint.load(run_folder).to(device())
     clips = clips_for(run, table)
     return infer(network, clips).take(np.argsort(clips.rows))
@@ -33,7 +37,7 @@ def predict(run_folder: Path, table: pa.Table) -> pa.Table:
 def clips_for(run: Mapping[str, Any], table: pa.Table, split: str | None = None) -> Clips:
     """The table's clips as the run's network takes them: its modalities, its standardisation."""
     widths = checkpoint.frame_widths(run)
-    modalities = [m for m in tables.MODALITIES if (run["encoder_config"] if m == "text" else widths[m])]
+    modalities = [m for m in tables.MODALITIES if (run["text_width"] if m == "text" else widths[m])]
     return Clips(table, modalities, widths, run["statistics"], split)
 
 

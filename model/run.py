@@ -11,7 +11,7 @@ import pyarrow as pa
 import torch
 import transformers
 
-from model import checkpoint, predict
+from model import checkpoint, find, predict, vectors
 from model.encoders import load_bert
 from model.fit import History, check, fit, precision, seeded
 from model.hyper import Hyper
@@ -38,7 +38,7 @@ CARRIED = (  # from the table's metadata to run.json
 @dataclass(frozen=True)
 class Job:
     """What decides a run. preset, values, block, changes: where hyper comes from (hyper.merged);
-    encoder: a folder or hub name."""
+    encoder: a folder or hub name; vectors: a file that vectors_of wrote, None where hyper.text is finetuned."""
 
     table: Path
     network: str
@@ -49,6 +49,7 @@ class Job:
     hyper: Hyper
     seed: int
     encoder: Path | str
+    vectors: Path | None
     threads: int
 
 
@@ -62,8 +63,11 @@ def train(job: Job, folder: Path, ended: Callable[[], None] = lambda: None) -> d
     metadata = tables.metadata(table)
     seeded(job.seed)
     has_text = any(len(tokens) for tokens in table["input_ids"])
-    bert = load_bert(job.encoder) if has_text else None
+    if job.vectors and has_text:
+        table = vectors.attached(table, tables.read_arrow(job.vectors)["text"])
+    bert = load_bert(job.encoder, find(job.network).POOLER) if has_text and not job.vectors else None
     run = _describe(job, metadata, bert.config.to_diff_dict() if bert else None)
+    run["text_width"] = bert.config.hidden_size if bert else vectors.width(table)
     network = checkpoint.network_of(run, bert)
     seen, held_out = (predict.clips_for(run, table, split) for split in ("train", "valid"))
     check(job.hyper.fit, len(seen))
@@ -77,6 +81,14 @@ def train(job: Job, folder: Path, ended: Callable[[], None] = lambda: None) -> d
     tested = predict.contributions(network, predict.clips_for(run, table, "test"), job.seed)
     tables.write(folder / checkpoint.CONTRIBUTIONS, tested)
     return run
+
+
+def vectors_of(job: Job, file: Path) -> None:
+    """Write the token vectors that the job's network takes, in the order of its table."""
+    torch.set_num_threads(job.threads)
+    tokens = tables.read_arrow(job.table)["input_ids"].to_pylist()
+    made = vectors.of(tokens, job.hyper.text, job.encoder)
+    tables.write_arrow(file, pa.table({"text": made}), {})
 
 
 def untrainable(table: pa.Table) -> str | None:

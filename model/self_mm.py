@@ -37,6 +37,7 @@ class Network(BaseNetwork):
     for audio and vision; outputs: of a Linear after it, null for none (F_s is the state); projected, dropout: of
     each head's F*; ulgm: see ulgm.Settings."""
 
+    TITLE = "Self-MM"
     GROUPS = ("text", "audio", "vision", "heads")
 
     def __init__(
@@ -52,11 +53,12 @@ class Network(BaseNetwork):
     ) -> None:
         super().__init__()
         encoders: dict[str, TextEncoder | SequenceEncoder] = {}
-        if dims.encoder is not None:
-            encoders["text"] = TextEncoder(dims.encoder)
-        for modality, columns in (("audio", dims.audio), ("vision", dims.vision)):
-            if columns:
-                encoders[modality] = SequenceEncoder(columns, frames[modality], outputs[modality] if outputs else None)
+        for modality, columns in dims.widths.items():
+            if modality == "text":
+                encoders["text"] = TextEncoder(dims)
+            else:
+                output = outputs[modality] if outputs else None
+                encoders[modality] = SequenceEncoder(columns, frames[modality], output, dropout=0.0)
         self.encoders = nn.ModuleDict(encoders)
         widths = {str(modality): encoder.width for modality, encoder in encoders.items() if modality in tasks}
         widths["fusion"] = sum(encoder.width for encoder in encoders.values())
@@ -66,7 +68,7 @@ class Network(BaseNetwork):
     def forward(self, batch: Batch) -> Output:
         seen = {m: encode(batch.inputs[m], batch.lengths[m]) for m, encode in self.encoders.items()}  # (B, d_s) each
         seen["fusion"] = torch.cat(list(seen.values()), dim=-1)  # (B, d_t + d_a + d_v)
-        return {branch: head(seen[branch]) for branch, head in self.heads.items()}
+        return Output({branch: head(seen[branch]) for branch, head in self.heads.items()})
 
     def loss(self, output: Output, batch: Batch) -> dict[str, torch.Tensor]:
         """(10), term by term; a clip without the modality adds 0 to that modality's term."""

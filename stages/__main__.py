@@ -113,8 +113,8 @@ def experiment(
 
     rawmsa experiment table4 --dataset demo
 
-    table1: Self-MM beside floors and published figures;
-    table3: human labels (label_T, label_A, label_V) in the u-labels' place;
+    table1: baselines and Self-MM, floors and published figures;
+    table3: TFN, LMF, human labels (label_T, label_A, label_V) in the u-labels' place;
     table4: the eight sets of unimodal tasks;
     ulgm: momentum, weights, equations (6) and (7) and more, one at a time;
     figure4: how the u-labels spread, by epoch; figure5: three clips.

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from model import floors, metrics
-from pipeline import params, paths, tables
+from pipeline import assets, params, paths, tables
 from pipeline.errors import ParamsError, TableError
 
 Range = Sequence[float]  # lowest and highest label
@@ -136,7 +136,7 @@ def _foreign(folder: Path, table: pa.Table) -> Predicted:
     from model.predict import predict
 
     run, facts = tables.read_json(folder / "run.json"), tables.metadata(table)
-    predicted = predict(folder, table).to_pylist()
+    predicted = predict(folder, table, assets.encoder(facts["encoder"])).to_pylist()
     (low, high), (to_low, to_high) = own, wanted = run["label_range"], facts["label_range"]
     if own == wanted:
         return Predicted(run, _rows(run, table, predicted))

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+import pyarrow as pa
 from pydantic import AfterValidator
 
 from model import experiments
@@ -37,6 +38,7 @@ class Params(params.Block):
     """params.yaml: experiment."""
 
     seeds: train.Seeds
+    networks: dict[str, Choice]  # the baselines of table1, in its order
     datasets: dict[str, Names]
 
 
@@ -68,7 +70,8 @@ def main() -> None:
     for plan in plans:
         if not jobs.missing(plan.tasks):
             _write(plan, options.seeds)
-    used = {"experiment": options.model_dump(), "networks": params.read()["networks"]}
+    read = params.read()
+    used = {"experiment": options.model_dump(), "train": read["train"]["networks"], "networks": read["networks"]}
     cache.Store(RUNS).remember(used, [task.key for task in tasks])
     if failure:
         raise failure
@@ -97,13 +100,14 @@ def run(name: str, dataset: str) -> None:
 
 
 def _plans(dataset: str, names: Sequence[str], seeds: Sequence[int]) -> Iterator[Plan]:
-    networks = params.load("train", train.Params).networks
+    networks = _networks()
     for name in names:
         if why := _unable(name, dataset):
             print(f"experiment: {dataset}/{name} is not made: {why}")
             continue
         source = jobs.source(dataset)
-        found = experiments.rows(name, tables.read_arrow(source.file), list(networks))
+        table = tables.read_arrow(source.file)
+        found = list(_possible(dataset, experiments.rows(name, table, list(networks)), table))
         yield Plan(name, source, list(_rows(source, found, networks, seeds)))
 
 
@@ -113,8 +117,21 @@ def _unable(name: str, dataset: str) -> str | None:
         source = jobs.source(dataset)
     except StageError as error:
         return str(error)
-    networks = params.load("train", train.Params).networks
-    return experiments.unable(name, tables.read_arrow(source.file), list(networks))
+    return experiments.unable(name, tables.read_arrow(source.file), list(_networks()))
+
+
+def _networks() -> dict[str, Choice]:
+    """The baselines, then what train has besides; where both choose, the runs of train."""
+    return params.load("experiment", Params).networks | params.load("train", train.Params).networks
+
+
+def _possible(dataset: str, rows: Sequence[Row], table: pa.Table) -> Iterator[Row]:
+    """The rows whose network the data set has enough for."""
+    for row in rows:
+        if lacking := experiments.lacking(row.network, table):
+            print(f"experiment: {dataset}: the row '{row.label}' is left out: it needs {' and '.join(lacking)}")
+        else:
+            yield row
 
 
 def _rows(

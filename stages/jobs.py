@@ -1,5 +1,6 @@
 """Runs through the cache: whoever asks for one (train, an experiment, tune) gets the same run, trained once."""
 
+import ast
 import hashlib
 import io
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -14,13 +15,15 @@ import model
 from model import checkpoint, run
 from model.fit import device, precision
 from model.hyper import Hyper, merged, schema
+from model.vectors import FINETUNED, FROZEN
 from pipeline import assets, cache, params, paths, tables, workers
 from pipeline.cache import RUNS, WEIGHTS
 from pipeline.errors import ParamsError, StageError
 from stages import logs
 
-CODE = Path(model.__file__).parent  # its sources are in every run's key, so that no version needs raising,
-AFTERWARDS = {"experiments.py", "floors.py", "intervals.py", "ulabels.py"}  # save those that only look at runs
+CODE = Path(model.__file__).parent  # its sources are in every run's key, so that no version needs raising
+VECTORS = "vectors"  # a kind of the cache: token vectors of encoders that are not trained, made again where pruned
+VERSIONS = [version("torch"), version("transformers")]
 ROWS_HASHED = 256  # at a time
 
 
@@ -72,21 +75,28 @@ def source(dataset: str) -> Source:
 def task(source: Source, network: str, choice: Choice, seed: int, changes: Mapping[str, Any]) -> Task:
     """changes: nested parts of Hyper that stand in for those of the preset and the values; {} for none."""
     block, hyper = hyper_of(network, choice, source.dataset, source.metadata["convention"], changes)
-    encoder = assets.encoder(source.metadata["encoder"])
     names = {"network": network, "preset": choice.preset, "values": choice.values, "block": block}
     job = run.Job(
-        source.file, **names, changes=changes, hyper=hyper, seed=seed, encoder=encoder, threads=params.threads()
+        source.file,
+        **names,
+        changes=changes,
+        hyper=hyper,
+        seed=seed,
+        encoder=assets.encoder(source.metadata["encoder"]),
+        vectors=None if hyper.text == FINETUNED else _vectors(source, hyper.text),
+        threads=params.threads(),
     )
     key = cache.key(
         table=source.seen,
-        code=_code(),
+        code=_code(network),
+        vectors=job.vectors and job.vectors.name,
         **names,
         changes=changes,
         hyper=hyper.model_dump(),
         seed=seed,
         threads=job.threads,
         precision=precision(),
-        versions=[version("torch"), version("transformers")],
+        versions=VERSIONS,
     )
     return Task(job, paths.run(source.dataset, network, seed), key)
 
@@ -114,6 +124,7 @@ def compute(
     keep: of the runs that are there by now, those whose weights stay; the others' go as soon as that is known.
     Raises StageError where some failed; the others are kept.
     """
+    _prepare(tasks)
     done: list[Task] = []
     failures: list[str] = []
     at_once = 1 if device().type == "cuda" else params.workers()
@@ -135,6 +146,35 @@ def compute(
 def valid_mae(task: Task) -> float:
     """Of a run that the cache holds."""
     return float(checkpoint.describe(cache.Store(RUNS).path(task.key))["valid"]["mae"])
+
+
+def _vectors(source: Source, text: str) -> Path:
+    """Where the cache has, or will have, the token vectors of a table."""
+    glove = Path(text) if text != FROZEN else None
+    key = cache.key(
+        table=source.seen,
+        text=assets.sha256(glove) if glove and glove.is_file() else text,
+        code=_code("vectors"),
+        threads=params.threads(),
+        versions=VERSIONS,
+    )
+    return cache.Store(VECTORS).path(key)
+
+
+def _prepare(tasks: Sequence[Task]) -> None:
+    """Make the token vectors that these runs take and the cache lacks. Raises StageError."""
+    lacking = {task.job.vectors: task for task in tasks if task.job.vectors and not task.job.vectors.is_file()}
+    wanted = list(lacking.values())
+    outcomes = workers.run(_embed, wanted, title="token vectors", workers=1, threads=params.threads(), limits=None)
+    for outcome in outcomes:
+        if outcome.failure:
+            raise StageError(f"{wanted[outcome.index].folder}: {outcome.failure.message}\n{outcome.failure.trace}")
+
+
+def _embed(task: Task) -> None:
+    assert task.job.vectors
+    with cache.Store(VECTORS).put(task.job.vectors.name) as file:
+        run.vectors_of(task.job, file)
 
 
 def _train(task: Task) -> str:
@@ -169,7 +209,7 @@ def hyper_of(
 def _named(blocks: Mapping[str, Any], name: str, where: str) -> dict[str, Any]:
     if name not in blocks:
         raise ParamsError(
-            f"params.yaml: {where} has {', '.join(blocks) or 'nothing'}, but train.networks names '{name}'. "
+            f"params.yaml: {where} has {', '.join(blocks) or 'nothing'}, but train.networks or experiment.networks names '{name}'. "
             "Name one of these, or add it."
         )
     return dict(blocks[name])
@@ -204,6 +244,17 @@ def _seen(table: pa.Table) -> str:
     return file.sha256.hexdigest()
 
 
-def _code() -> str:
-    """sha256 of the sources of model/ that make a run."""
-    return cache.key(**{file.name: assets.sha256(file) for file in CODE.glob("*.py") if file.name not in AFTERWARDS})
+def _code(network: str) -> str:
+    """sha256 of the sources of model/ that make a run: run.py, the network's file, and all that these import."""
+    found: set[str] = set()
+    due = {"__init__", "run", network}
+    while due:
+        name = due.pop()
+        found.add(name)
+        for node in ast.walk(ast.parse((CODE / f"{name}.py").read_bytes())):
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == CODE.name:
+                names = (
+                    {alias.name for alias in node.names} if node.module == CODE.name else {node.module.split(".")[1]}
+                )
+                due |= {each for each in names if (CODE / f"{each}.py").is_file()} - found
+    return cache.key(**{name: assets.sha256(CODE / f"{name}.py") for name in found})

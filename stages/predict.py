@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipeline import align, assemble, features, ingest, media, params, tables, text, transcribe, workers
+from pipeline import align, assemble, assets, features, ingest, media, params, tables, text, transcribe, workers
 from pipeline.errors import MediaError, RawmsaError, TableError
 from pipeline.features import Clip
 from pipeline.tables import Column
@@ -37,7 +37,7 @@ def predict(clips: Sequence[Path | str], run: str | None = None) -> list[dict[st
     usable = [record for record in records if record["error"] is None]
     if usable:
         table = _table(usable, made)
-        outputs = network.predict(folder, table).to_pylist()
+        outputs = network.predict(folder, table, assets.encoder(made["encoder"])).to_pylist()
         for record, output in zip(usable, outputs, strict=True):
             record |= {"prediction": output["fusion"], **{m: output[m] for m in tables.MODALITIES}}
     trained = {"run": "/".join(folder.parts[-2:]), "synthetic": made["synthetic"]}

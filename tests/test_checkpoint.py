@@ -20,6 +20,8 @@ from stages import predict as door
 from tests import tiny
 from tests.trainable import CHOICE, write_params, write_table
 
+NO_ENCODER = Path("none")  # the run has its own
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
@@ -32,7 +34,8 @@ def _train(place: Path, folder: Path, seed: int = 7) -> Path:
     tables.write_arrow(place / "made.arrow", table, tables.metadata(table))
     encoder = tiny.encoder(place / "bert")
     run.train(
-        run.Job(place / "made.arrow", "self_mm", "paper", "made", "mosi", {}, tiny.hyper(), seed, encoder, 1), folder
+        run.Job(place / "made.arrow", "self_mm", "paper", "made", "mosi", {}, tiny.hyper(), seed, encoder, None, 1),
+        folder,
     )
     shutil.rmtree(encoder)  # a run needs no encoder but its own
     return folder
@@ -40,7 +43,7 @@ def _train(place: Path, folder: Path, seed: int = 7) -> Path:
 
 def test_a_saved_run_predicts_the_same_again(folder: Path):
     kept = tables.read(folder / "predictions.parquet")
-    assert predict(folder, tiny.table(absent=[(3, "audio"), (4, "text")])).sort_by("id").equals(kept)
+    assert predict(folder, tiny.table(absent=[(3, "audio"), (4, "text")]), NO_ENCODER).sort_by("id").equals(kept)
     assert kept.schema.equals(tables.RUN_PREDICTIONS)
     assert kept["audio"].null_count == kept["text"].null_count == 1
     assert kept["fusion"].null_count == 0
@@ -65,12 +68,12 @@ def test_run_json_says_what_the_run_was(folder: Path, tmp_path: Path):
 
 def test_clips_without_labels_are_predicted_too(folder: Path):
     unlabelled = tiny.table(splits=(None,) * 5, dataset="mine")
-    found = predict(folder, unlabelled)
+    found = predict(folder, unlabelled, NO_ENCODER)
     assert found["split"].null_count == len(found) == 5
-    assert predict(folder, unlabelled.take([4, 0, 2]))["id"].to_pylist() == [
+    assert predict(folder, unlabelled.take([4, 0, 2]), NO_ENCODER)["id"].to_pylist() == [
         unlabelled["id"][i].as_py() for i in (4, 0, 2)
     ]
-    silent = predict(folder, tiny.table(splits=(None,) * 5, without=["audio"], dataset="mine"))
+    silent = predict(folder, tiny.table(splits=(None,) * 5, without=["audio"], dataset="mine"), NO_ENCODER)
     assert silent["audio"].null_count == 5 and silent["vision"].null_count == 0
 
 
@@ -88,7 +91,7 @@ def test_another_extractor_is_refused(folder: Path):
     metadata["columns"]["audio"] = ["a", "b"]
     metadata["extraction"]["audio"]["extractor"] = "covarep"
     with pytest.raises(TableError) as error:
-        predict(folder, tables.with_metadata(table, metadata))
+        predict(folder, tables.with_metadata(table, metadata), NO_ENCODER)
     assert str(error.value) == (
         "mine holds 2 audio features (covarep), the run made/self_mm-7 was trained on 3 (audio_made); they differ in "
         "extractor. Set audio in params.yaml to what the run was trained on, then: dvc repro"
@@ -101,13 +104,13 @@ def test_another_encoder_is_refused(folder: Path):
     with pytest.raises(
         TableError, match=r"text encoder bert-base-chinese \(zh\), the run made/self_mm-7 .* tiny \(en\)"
     ):
-        predict(folder, other)
+        predict(folder, other, NO_ENCODER)
 
 
 def test_a_run_without_weights_says_where_they_went(folder: Path):
     (folder / "weights.safetensors").unlink()
     with pytest.raises(TableError, match="train.keep in params.yaml kept another seed's, or none"):
-        predict(folder, tiny.table())
+        predict(folder, tiny.table(), NO_ENCODER)
 
 
 @pytest.fixture
@@ -213,8 +216,14 @@ def test_seeds_need_a_default(project: Path):
     ("changes", "message"),
     [
         ({"networks": {}}, r"train.networks: found {}, dictionary should have at least 1 item"),
-        ({"networks": {"self_mm": CHOICE | {"preset": "papr"}}}, "presets has paper, but train.networks names 'papr'"),
-        ({"networks": {"self_mm": CHOICE | {"values": "mine"}}}, "values has made, but train.networks names 'mine'"),
+        (
+            {"networks": {"self_mm": CHOICE | {"preset": "papr"}}},
+            "presets has paper, but train.networks or experiment.networks names 'papr'",
+        ),
+        (
+            {"networks": {"self_mm": CHOICE | {"values": "mine"}}},
+            "values has made, but train.networks or experiment.networks names 'mine'",
+        ),
         ({"networks": {"selfmm": CHOICE}}, "names 'selfmm', but there is no model/selfmm.py with a Network"),
         ({"seeds": {"default": [1], "made": [1, 1]}}, r"train.seeds.made: found \[1, 1\].* expected each once"),
         ({"seeds": {"default": [-1]}}, "train.seeds.default.0: found -1, .* greater than or equal to 0"),

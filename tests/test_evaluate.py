@@ -28,7 +28,7 @@ def test_a_run_on_another_data_set_is_mapped_and_scored_on_its_test_split(capsys
     table = made.write_table("other", ("test",) * 4 + ("valid",), **SIMS)
     rows = crossed()
     assert {(row["trained_on"], row["network"]) for row in rows} == {("made", "self_mm")}
-    direct = predict(evaluate.kept_run("made/self_mm"), table).to_pylist()
+    direct = predict(evaluate.kept_run("made/self_mm"), table, Path("tiny")).to_pylist()
     for name, output in (("prediction", "fusion"), ("text", "text"), ("audio", "audio"), ("vision", "vision")):
         assert [row[name] for row in rows] == pytest.approx([row[output] / 3 for row in direct], abs=1e-6)
     scores = tables.read_json(paths.METRICS)
@@ -72,7 +72,7 @@ def test_predictions_of_unlabelled_clips_are_in_their_data_sets_range():
     train.main()
     evaluate.main()
     rows = [row for row in tables.read(paths.PREDICTIONS).to_pylist() if row["dataset"] == "mine"]
-    direct = predict(evaluate.kept_run("made/self_mm"), table)["fusion"].to_pylist()
+    direct = predict(evaluate.kept_run("made/self_mm"), table, Path("tiny"))["fusion"].to_pylist()
     assert [row["prediction"] for row in rows] == pytest.approx([(value + 3) * 10 / 6 for value in direct], abs=1e-5)
     assert "mine" not in tables.read_json(paths.METRICS)
 

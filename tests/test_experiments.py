@@ -11,17 +11,21 @@ import pytest
 import yaml
 
 from model import experiments, metrics, ulabels
-from pipeline import paths, tables, workers
+from model.experiments import Row, Runs
+from pipeline import params, paths, tables, workers
 from pipeline.cache import RUNS, WEIGHTS
 from pipeline.errors import ParamsError, StageError
 from pipeline.report.experiments import text
 from stages import __main__ as command_line
 from stages import experiment
-from tests import projects, tiny
+from stages.jobs import hyper_of
+from tests import networks, projects, tiny
 
 ROOT = Path(__file__).parents[1]
 SEEDS = [1, 2]
 HUMAN = tuple(ulabels.UNIMODAL.values())
+CHOICE = {"preset": "paper", "values": "made"}
+PAPERS = ["tfn", "lmf", "mfn", "raven", "mfm", "mult", "misa", "mag_bert"]
 
 
 @pytest.fixture
@@ -56,21 +60,34 @@ def _write(table: pa.Table, name: str = "made") -> None:
     tables.write_arrow(paths.table(name), table, tables.metadata(table) | {"dataset": name})
 
 
-def _params(datasets: dict[str, list[str]], **networks: Any) -> None:
+def _params(
+    datasets: dict[str, list[str]], trained: Sequence[str] = ("self_mm",), baselines: Sequence[str] = ()
+) -> None:
+    """trained: train.networks; baselines: experiment.networks, with other values, those of `baseline`."""
     blocks = {
         "workers": 1,
         "threads": 1,
-        "train": {
-            "networks": {"self_mm": {"preset": "paper", "values": "made"}} | networks,
-            "seeds": {"default": SEEDS},
-            "keep": "best",
+        "train": {"networks": dict.fromkeys(trained, CHOICE), "seeds": {"default": SEEDS}, "keep": "best"},
+        "networks": {name: _block(name) for name in {*trained, *baselines}},
+        "experiment": {
+            "seeds": SEEDS,
+            "networks": dict.fromkeys(baselines, CHOICE | {"values": "baseline"}),
+            "datasets": datasets,
         },
-        "networks": {
-            "self_mm": {"presets": {"paper": {}}, "values": {"made": {"mosi": tiny.hyper(max_epochs=2).model_dump()}}}
-        },
-        "experiment": {"seeds": SEEDS, "datasets": datasets},
     }
-    Path("params.yaml").write_text(yaml.safe_dump(blocks))
+    Path("params.yaml").write_text(yaml.safe_dump(blocks, sort_keys=False))
+
+
+def _block(network: str) -> dict[str, Any]:
+    values = {"mosi": networks.hyper(network, max_epochs=2).model_dump()}
+    return {"presets": {"paper": {}}, "values": {"made": values, "baseline": values}}
+
+
+def _plan(name: str, **chosen: Sequence[str]) -> experiment.Plan:
+    """What would be trained for an experiment on the data set `made`."""
+    _params({}, **chosen)
+    (plan,) = experiment._plans("made", [name], SEEDS)
+    return plan
 
 
 def _make(datasets: dict[str, list[str]], capsys: pytest.CaptureFixture[str]) -> str:
@@ -106,11 +123,10 @@ def test_tables_and_figures_from_one_grid(project: Path, capsys: pytest.CaptureF
 
 
 def _table4(found: dict[str, Any]) -> None:
-    assert {key: found[key] for key in ("dataset", "convention", "synthetic", "setting", "seeds", "reference")} == {
+    assert {key: found[key] for key in ("dataset", "convention", "synthetic", "seeds", "reference")} == {
         "dataset": "made",
         "convention": "mosi",
         "synthetic": True,
-        "setting": "unaligned",
         "seeds": SEEDS,
         "reference": "MTA",
     }
@@ -125,7 +141,7 @@ def _table4(found: dict[str, Any]) -> None:
         assert scores["seeds"] == 2 and scores["std"].keys() == row["interval"].keys()
         low, high = row["interval"]["mae"]
         assert low < scores["mae"] < high
-        assert set(row["contributions"]) == {"text", "audio"}
+        assert set(row["contributions"]) == {"text", "audio"} and row["setting"] == "unaligned"
     assert rows["MTA"]["difference"] is None
     mean, low, high = rows["M"]["difference"]["mae"]
     assert mean == rows["M"]["scores"]["mae"] - rows["MTA"]["scores"]["mae"] and low <= mean <= high
@@ -236,6 +252,76 @@ def test_rows_of_modalities_that_a_data_set_lacks_are_left_out():
     table = tiny.table(without=["audio", "vision"])
     assert [row.label for row in experiments.rows("table4", table, ["self_mm"])] == ["M", "MT"]
     assert experiments.unable("table4", table, ["lmf"]).startswith("it needs self_mm in train.networks")
+
+
+def test_table1_has_the_papers_baselines_then_what_is_trained_besides_then_self_mm(project: Path):
+    plan = _plan("table1", trained=["self_mm", "mtfn", "mfn"], baselines=PAPERS)
+    labels = [row.label for row, _ in plan.rows]
+    assert labels == ["TFN", "LMF", "MFN", "RAVEN", "MFM", "MulT", "MISA", "MAG-BERT", "MTFN", "Self-MM"]
+    assert experiments.reference("table1", [row for row, _ in plan.rows]).label == "Self-MM"
+    jobs = {task.job.network: task.job for task in plan.tasks}
+    assert jobs["lmf"].values == "baseline" and jobs["mfn"].values == "made"  # as train has it
+    assert [task.job.seed for _, tasks in plan.rows for task in tasks] == SEEDS * 10
+
+
+def test_table1_is_made_without_self_mm(project: Path):
+    plan = _plan("table1", trained=["mult"], baselines=["tfn"])
+    assert [row.label for row, _ in plan.rows] == ["TFN", "MulT"]
+    assert experiments.reference("table1", [row for row, _ in plan.rows]).label == "MulT"
+
+
+def test_a_network_that_needs_what_the_data_set_lacks_is_no_row(project: Path, capsys: pytest.CaptureFixture[str]):
+    _write(_table(without=["text"]))
+    plan = _plan("table1", baselines=["raven", "mult", "mag_bert"])
+    assert [row.label for row, _ in plan.rows] == ["MulT", "Self-MM"]
+    assert capsys.readouterr().out.splitlines() == [
+        "experiment: made: the row 'RAVEN' is left out: it needs text",
+        "experiment: made: the row 'MAG-BERT' is left out: it needs text",
+    ]
+    _params({}, trained=["raven"], baselines=["mag_bert"])
+    assert list(experiment._plans("made", ["table1"], SEEDS)) == []
+    assert "made/table1 is not made: mag_bert and raven need modalities that it lacks" in capsys.readouterr().out
+
+
+def test_table3_has_the_papers_rows(project: Path):
+    plan = _plan("table3", baselines=PAPERS)
+    assert [row.label for row, _ in plan.rows] == ["TFN", "LMF", "Human-MM", "Self-MM"]
+    assert [task.job.values for task in plan.tasks[::2]] == ["baseline", "baseline", "made", "made"]
+    assert experiments.reference("table3", [row for row, _ in plan.rows]).label == "Self-MM"
+
+
+def test_a_row_says_how_its_network_takes_the_data(project: Path, capsys: pytest.CaptureFixture[str]):
+    _make({"made": ["table1"]}, capsys)
+    of_self_mm = _cached(RUNS)
+    rows = [
+        Runs(Row("MFN", "mfn"), of_self_mm),
+        Runs(Row("MulT", "mult"), of_self_mm),
+        Runs(Row("Self-MM"), of_self_mm),
+    ]
+
+    def settings(table: pa.Table) -> list[str]:
+        content = experiments.content("table1", table, rows, SEEDS)
+        assert "setting" not in content
+        return [row["setting"] for row in content["rows"]]
+
+    table = _table()
+    metadata = tables.metadata(table)
+    aligned = tables.with_metadata(table, metadata | {"policy": {"aligned": True}})
+    silent = tables.with_metadata(table, metadata | {"columns": {}})
+    untold = tables.with_metadata(_table(without=["text"]), metadata)
+    assert settings(table) == ["unaligned, a share a token", "unaligned", "unaligned"]
+    assert settings(aligned) == ["aligned"] * 3
+    assert settings(silent) == ["text only"] * 3
+    assert settings(untold) == ["unaligned"] * 3  # no token to take a mean for
+
+
+@pytest.mark.parametrize("dataset", ["mosi", "mosei", "sims"])
+def test_the_repositorys_baselines_are_the_papers_and_have_values(dataset: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(ROOT)
+    chosen = params.load("experiment", experiment.Params).networks
+    assert list(chosen) == PAPERS
+    for name, choice in chosen.items():
+        assert hyper_of(name, choice, dataset, "sims" if dataset == "sims" else "mosi", {})[0] == dataset
 
 
 def test_every_ablation_changes_a_setting_that_there_is_and_a_row_that_changes_nothing_is_left_out(

@@ -12,7 +12,7 @@ from model import build
 from model.batch import Batch, Clips
 from model.fit import History, check, fit, seeded
 from model.hyper import Fit, Group, Hyper
-from model.network import BaseNetwork, Branch, Dims, Output
+from model.network import BaseNetwork, Branch, Output
 from pipeline.errors import ParamsError
 from tests import tiny
 
@@ -25,7 +25,7 @@ def trained(table: pa.Table, seed: int = 1, preset: str = "paper", **settings: A
 
 def built(hyper: Hyper, seed: int = 1) -> BaseNetwork:
     seeded(seed)
-    return build("self_mm", Dims(tiny.bert(seed), 3, 5, (-3.0, 3.0)), hyper.architecture)
+    return build("self_mm", tiny.dims(tiny.bert(seed)), hyper.architecture)
 
 
 def fitted(network: BaseNetwork, table: pa.Table, hyper: Hyper, seed: int = 1) -> History:
@@ -188,7 +188,7 @@ def test_the_loop_never_shows_the_test_split():
 def test_idle_heads_do_not_decay():
     table = tiny.table()
     seeded(1)
-    network = build("self_mm", Dims(None, 3, 0, (-3.0, 3.0)), tiny.ARCHITECTURE)
+    network = build("self_mm", tiny.dims(None, vision=0), tiny.ARCHITECTURE)
     before = network.heads["audio"].project.weight.detach().clone()
     groups = {name: Group(lr=0.001, weight_decay=0.001) for name in ("audio", "heads")}
     splits = [
@@ -232,3 +232,35 @@ def test_a_group_without_settings_is_named():
 
 def _fit(**settings: Any) -> Fit:
     return Fit(**tiny.FIT | {"accumulate": 1, "max_epochs": 1, "patience": 9, **settings})
+
+
+def test_gradients_are_clipped_by_value(monkeypatch: pytest.MonkeyPatch):
+    seen: list[float] = []
+    step = torch.optim.AdamW.step
+
+    def watched(self: torch.optim.AdamW, *x: Any) -> Any:
+        seen.extend(
+            p.grad.abs().max().item() for group in self.param_groups for p in group["params"] if p.grad is not None
+        )
+        return step(self, *x)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", watched)
+    for clip in (None, 1e-3):
+        seen.clear()
+        trained(tiny.table(), clip=clip)
+        assert (max(seen) < 1.001e-3) == bool(clip)
+
+
+def test_a_plateau_of_the_validation_lowers_the_learning_rates(monkeypatch: pytest.MonkeyPatch):
+    rates: list[float] = []
+    step = torch.optim.AdamW.step
+
+    def watched(self: torch.optim.AdamW, *x: Any) -> Any:
+        rates.append(self.param_groups[0]["lr"])
+        return step(self, *x)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", watched)
+    monkeypatch.setattr("model.fit._criterion", lambda row, params: float(row["epoch"]))  # ever worse
+    trained(tiny.table(), plateau=2, max_epochs=6, patience=6)
+    by_epoch = rates[:: len(rates) // 6]
+    assert by_epoch == pytest.approx([0.01, 0.01, 0.01, 0.01, 0.001, 0.001])

@@ -10,7 +10,7 @@ import torch
 from model import build
 from model.fit import History, fit, seeded
 from model.hyper import Fit, Group, Hyper
-from model.network import BaseNetwork, Branch, Dims, Output
+from model.network import BaseNetwork, Branch, Output
 from model.ulgm import shifted
 from pipeline.errors import ParamsError
 from stages.jobs import Choice, hyper_of
@@ -58,7 +58,7 @@ def hyper(preset: str, values: str, dataset: str, **changes: Any) -> Hyper:
 @pytest.mark.parametrize(("preset", "values", "dataset"), COMBINED)
 def test_every_preset_fits_every_values_and_builds(preset: str, values: str, dataset: str) -> None:
     found = hyper(preset, values, dataset)
-    network = build("self_mm", Dims(tiny.bert(), 3, 5, (-1.0, 1.0)), found.architecture)
+    network = build("self_mm", tiny.dims(tiny.bert(), label_range=(-1.0, 1.0)), found.architecture)
     assert set(network.parameter_groups()) == set(found.groups)
     batch = tiny.clips(tiny.table()).batch([0, 1])
     output = network.train()(batch)
@@ -229,7 +229,7 @@ def decays(monkeypatch: pytest.MonkeyPatch, preset: str) -> dict[str, float]:
     """The weight decay that each parameter is trained with."""
     named: dict[str, float] = {}
     made = tiny.preset(preset, max_epochs=1)
-    network = build("self_mm", Dims(tiny.bert(), 3, 5, (-3.0, 3.0)), made.architecture)
+    network = build("self_mm", tiny.dims(tiny.bert()), made.architecture)
     names = {id(parameter): name for name, parameter in network.named_parameters()}
     kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[made.fit.optimizer]
     begin = kind.__init__
@@ -257,7 +257,7 @@ def test_what_decays(monkeypatch: pytest.MonkeyPatch, preset: str) -> None:
 def test_idle_heads_decay_with_the_released_code_alone(preset: str, share: tuple[float, float]) -> None:
     made = tiny.preset(preset, batch=1, accumulate=1, max_epochs=2)
     seeded(1)
-    network = build("self_mm", Dims(tiny.bert(), 3, 5, (-3.0, 3.0)), made.architecture)
+    network = build("self_mm", tiny.dims(tiny.bert()), made.architecture)
     norms = [torch.linalg.vector_norm(network.heads["text"].project.weight).item()]
     network.ulabels = lambda: norms.append(torch.linalg.vector_norm(network.heads["text"].project.weight).item())
     table = tiny.table()

@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from model import build
 from model.batch import Batch
 from model.fit import fit, seeded
-from model.network import Dims
 from model.predict import infer
 from model.ulgm import Settings, Ulgm, alpha, momentum, shifted
 from pipeline import paths, tables, workers
@@ -152,9 +151,9 @@ def check_training(table: pa.Table, without: Sequence[str], preset: str, size: i
     made = tiny.preset(preset, batch=size, accumulate=1)
     seeded(1)
     widths = {m: 0 if m in without else width for m, width in tiny.WIDTHS.items()}
-    dims = Dims(None if "text" in without else tiny.bert(), **widths, label_range=RANGE)
+    dims = tiny.dims(None if "text" in without else tiny.bert(), **widths, label_range=RANGE)
     network = build("self_mm", dims, made.architecture)
-    seen, held_out, every = (tiny.clips(table, split, dims.modalities) for split in ("train", "valid", None))
+    seen, held_out, every = (tiny.clips(table, split, list(dims.widths)) for split in ("train", "valid", None))
     history = fit(
         network, seen, held_out, {name: made.groups[name] for name in network.parameter_groups()}, made.fit, 1
     )
@@ -167,7 +166,7 @@ def check_training(table: pa.Table, without: Sequence[str], preset: str, size: i
         names = [field.name for field in found.schema if pa.types.is_floating(field.type)]
         assert all(np.isfinite(x) for name in names for x in found[name].drop_null().to_pylist())
     whole = every.batch(range(len(every)))
-    assert all(predicted[m].is_valid().to_pylist() == whole.present(m).tolist() for m in dims.modalities)
+    assert all(predicted[m].is_valid().to_pylist() == whole.present(m).tolist() for m in dims.widths)
 
 
 @pytest.mark.parametrize("preset", tiny.PRESETS)

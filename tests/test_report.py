@@ -8,8 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from model import find
 from pipeline import paths
 from pipeline.errors import TableError
+from pipeline.report.tables import model_name
+from tests import networks
 from tests.projects import SIMS, clips, features, film, ingest, measured, predict, scored, train, trained, write
 
 
@@ -28,6 +31,10 @@ def test_the_main_table_has_the_papers_form_and_rounding() -> None:
     assert rows[3] == [
         "mosi", "Self-MM", "0.713 ± 0.010", "0.798", "84.00 / 85.98 ± 0.40", "84.42 / 85.95", "50.00", "45.79", "5",
     ]  # fmt: skip
+
+
+def test_the_main_table_calls_a_network_as_it_calls_itself() -> None:
+    assert {name: model_name(name) for name in networks.FILES} == {name: find(name).TITLE for name in networks.FILES}
 
 
 def test_the_page_shows_the_same_cells_as_the_table() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from markdown_it import MarkdownIt
 
 from pipeline import paths, report, tables
 from pipeline.errors import TableError
@@ -25,7 +26,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def row(label: str, difference: list[float] | None, tasks: list[str], **changed: Any) -> dict[str, Any]:
     return {
         "label": label, "network": "self_mm", "preset": "paper", "values": "mmsa",
-        "changes": {"architecture": {"tasks": tasks}},
+        "changes": {"architecture": {"tasks": tasks}}, "setting": "unaligned",
         "scores": SCORES | {"std": {"mae": 0.0104}, "seeds": 5},
         "interval": {"mae": [0.6507, 0.7812], "corr": None},
         "difference": difference and {"mae": difference, "corr": None},
@@ -45,7 +46,7 @@ def record(name: str, dataset: str = "mosi", **changed: Any) -> dict[str, Any]:
     """An experiment with two rows, the content of its JSON file."""
     made = {
         "name": name, "dataset": dataset, "convention": "mosi", "synthetic": False, "label_range": [-3, 3],
-        "setting": "unaligned", "seeds": [1111, 1112], "reference": "MT",
+        "seeds": [1111, 1112], "reference": "MT",
         "rows": [row("M", [0.0123, -0.0034, 0.0311], []), row("MT", None, ["text"])],
         "floors": [
             {"label": "Train median", "scores": FLOOR, "note": None},
@@ -92,7 +93,7 @@ def test_a_table_has_our_rows_the_floors_and_what_was_published_on_the_data_set(
     assert rows[0][0] == ["Model", "MAE", "Corr", "Acc-2", "F1", "Acc-5", "Acc-7", "Data setting", "Seeds", "Source"]
     assert rows[0][1][:2] + rows[0][1][7:] == [
         "M",
-        "0.713 ± 0.010",
+        "**0.713 ± 0.010**",
         "unaligned",
         "5",
         "ours: preset paper, values mmsa",
@@ -105,6 +106,69 @@ def test_a_table_has_our_rows_the_floors_and_what_was_published_on_the_data_set(
     text = experiments.text("mosi", "table4")
     assert "TF-IDF + ridge: the train split has no transcripts." in text
     assert 'prints its column of MAE as "MSE"' in text
+
+
+def compared() -> dict[str, Any]:
+    """Three networks: TFN has the best Acc-5, MulT the best Corr, and both differ from Self-MM in one measure."""
+    tfn = {"mae": 0.9, "corr": None, "acc2_nonneg": 0.78, "acc2_pos": 0.85976, "acc5": 0.5123}  # acc2_pos: 85.98 too
+    mult = {"mae": 0.7136, "corr": 0.81, "acc2_pos": 0.8, "acc5": 0.4}
+    rows = [
+        row("TFN", [0.187, 0.102, 0.241], [], scores=SCORES | tfn | {"std": {}, "seeds": 5}),
+        row("MulT", None, [], scores=SCORES | mult | {"std": {"mae": 0.0104, "corr": 0.02}, "seeds": 5})
+        | {"difference": {"mae": [0.0, -0.004, 0.004], "corr": [0.012, 0.001, 0.03]}},
+        row("Self-MM", None, []),
+    ]
+    return record("table1", rows=rows, reference="Self-MM")
+
+
+def test_the_best_of_our_rows_is_bold_and_what_differs_from_the_reference_has_a_star() -> None:
+    scored("mosi")
+    made(compared())
+    text = experiments.text("mosi", "table1")
+    tfn, mult, self_mm, floor = (line[1:7] for line in _rows(text)[0][1:5])
+    best = "**84.42** / **85.95**"  # all have it
+    assert tfn == ["0.900*", "-", "78.00 / **85.98**", best, "**51.23**", "**45.79**"]
+    assert mult == ["0.714 ± 0.010", "**0.810 ± 0.020***", "**84.00** / 80.00", best, "40.00", "**45.79**"]
+    assert self_mm == ["**0.713 ± 0.010**", "0.798", "**84.00** / **85.98**", best, "50.00", "**45.79**"]
+    assert "*" not in "".join(floor)
+    assert (
+        "Bold: the best of our rows. *: differs from Self-MM, the 95 % interval of the difference is without 0" in text
+    )
+    page = write()
+    assert "<td>0.900*</td><td>-</td><td>78.00 / <strong>85.98</strong></td>" in page
+    assert "<td><strong>0.810 ± 0.020</strong>*</td>" in page
+    assert r"MulT & 0.714 $\pm$ 0.010 & \textbf{0.810 $\pm$ 0.020}* & \textbf{84.00} / 80.00" in _text(
+        "experiments.tex"
+    )
+    assert not re.search(r"\*|bold|strong", _text("experiments.csv"))
+
+
+def test_markdown_reads_a_bold_figure_with_a_star() -> None:
+    assert MarkdownIt().renderInline("**0.810 ± 0.020***") == "<strong>0.810 ± 0.020</strong>*"
+
+
+def test_a_row_alone_is_not_the_best() -> None:
+    scored("mosi")
+    made(record("table1", rows=[row("Self-MM", None, [])], reference="Self-MM"))
+    table = experiments.text("mosi", "table1").split("\n**")[0]
+    assert "Bold" not in table and "*" not in table.removeprefix("**Table 1: beside published figures, mosi**")
+
+
+def test_asterisks_in_other_cells_are_left_alone() -> None:
+    scored("mosi", redistribute=True)
+    study = figure5()
+    study["clips"][0]["text"] = "so **very** good"
+    made(study)
+    page = write(show_all=True)
+    assert "so **very** good" in page and "so **very** good" in _text("experiments.tex")
+
+
+def test_a_row_has_a_data_setting_of_its_own() -> None:
+    scored("mosi")
+    mfn = row("MFN", None, [], setting="unaligned, a share a token")
+    made(record("table1", rows=[mfn, row("Self-MM", None, [])], reference="Self-MM"))
+    rows = _rows(experiments.text("mosi", "table1"))[0]
+    assert [line[7] for line in rows[1:3]] == ["unaligned, a share a token", "unaligned"]
 
 
 def test_table_1_has_the_papers_and_mmsas_figures_with_their_own_digits() -> None:
@@ -133,6 +197,7 @@ def test_sims_has_its_own_columns_and_the_papers_table_3() -> None:
     made(record("table3", "sims", convention="sims", rows=[ours], floors=[], reference="Self-MM", ulabels=[]))
     rows = _rows(experiments.text("sims", "table3"))
     assert rows[0][0][1:7] == ["Acc-2", "F1", "Acc-3", "Acc-5", "MAE", "Corr"]
+    assert [line[0] for line in rows[0][2:]] == ["TFN", "LMF", "Human-MM", "Self-MM"]
     assert rows[0][4] == [
         "Human-MM", "81.32", "81.73", "-", "-", "0.408", "0.647", "unaligned", "-", "Yu et al. 2021, Table 3",
     ]  # fmt: skip

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from model import build
-from model.network import BaseNetwork, Branch, Dims
+from model.network import BaseNetwork, Branch
 from pipeline import tables
 from pipeline.errors import ParamsError
 from tests import tiny
@@ -17,7 +17,7 @@ from tests import tiny
 
 def network(text: bool = True, audio: int = 3, vision: int = 5, seed: int = 0, **changes: Any) -> BaseNetwork:
     torch.manual_seed(seed)
-    dims = Dims(tiny.bert() if text else None, audio, vision, (-3.0, 3.0))
+    dims = tiny.dims(tiny.bert() if text else None, audio, vision)
     return build("self_mm", dims, tiny.architecture(**changes)).eval()
 
 
@@ -160,7 +160,7 @@ def test_every_parameter_is_in_one_group():
 
 
 def test_wrong_hyper_parameters_say_what_is_expected():
-    dims = Dims(None, 3, 5, (-3.0, 3.0))
+    dims = tiny.dims(None)
     with pytest.raises(
         ParamsError,
         match=r"has \['frames'\], expected \['dropout', 'frames', 'layers', 'outputs', 'projected', 'tasks', 'ulgm'\]",

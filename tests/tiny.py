@@ -12,6 +12,7 @@ from transformers import BertConfig, BertModel
 
 from model.batch import Clips
 from model.hyper import Fit, Group, Hyper, merged
+from model.network import Dims
 from model.ulgm import Settings
 from pipeline import tables
 
@@ -59,11 +60,13 @@ FIT: dict[str, Any] = {
     "optimizer": "adamw",
     "gradients": "mean",
     "validation": "clips",
+    "clip": None,
+    "plateau": None,
 }
 
 
 def hyper(**fit: Any) -> Hyper:
-    return Hyper(architecture=ARCHITECTURE, groups=GROUPS, fit=Fit(**FIT | fit))
+    return Hyper(text="finetuned", architecture=ARCHITECTURE, groups=GROUPS, fit=Fit(**FIT | fit))
 
 
 def preset(name: str, **fit: Any) -> Hyper:
@@ -77,9 +80,21 @@ def architecture(**changes: Any) -> dict[str, Any]:
     return merged(ARCHITECTURE, changes)
 
 
-def bert(seed: int = 0) -> BertModel:
+def bert(seed: int = 0, pooler: bool = False) -> BertModel:
     torch.manual_seed(seed)
-    return BertModel(BERT, add_pooling_layer=False)
+    return BertModel(BERT, add_pooling_layer=pooler)
+
+
+def dims(
+    encoder: BertModel | None,
+    audio: int = 3,
+    vision: int = 5,
+    label_range: tuple[float, float] = (-3.0, 3.0),
+    text: int | None = None,
+) -> Dims:
+    """encoder: trained along, or None; text: columns of a token's vector, by default the encoder's."""
+    width = text if text is not None else encoder.config.hidden_size if encoder else 0
+    return Dims(width, audio, vision, label_range, encoder)
 
 
 def encoder(folder: Path) -> Path:

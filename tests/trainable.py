@@ -10,6 +10,7 @@ from pipeline import paths, tables
 from tests import tiny
 
 CHOICE = {"preset": "paper", "values": "made"}
+FIT_OF_PRESET = ("optimizer", "gradients", "validation", "clip", "plateau")
 
 
 def write_table(name: str, splits: tuple[str | None, ...] | None = None, **changes: Any) -> pa.Table:
@@ -23,7 +24,8 @@ def write_table(name: str, splits: tuple[str | None, ...] | None = None, **chang
 def write_params(**changes: Any) -> None:
     """params.yaml for two seeds and two epochs; `changes`: by block, keys with another value."""
     values = tiny.hyper(max_epochs=2).model_dump()
-    preset = {"fit": {name: values["fit"].pop(name) for name in ("optimizer", "gradients", "validation")}}
+    preset: dict[str, Any] = {"fit": {name: values["fit"].pop(name) for name in FIT_OF_PRESET}}
+    preset["text"] = values.pop("text")
     blocks: dict[str, Any] = {
         "workers": 1,
         "threads": 1,

@@ -6,13 +6,15 @@ from typing import Any
 
 from pipeline.report import published
 from pipeline.report.facts import Row
-from pipeline.report.tables import CONVENTIONS, MEAN, NOTES, Table, cell, rounded, signed
+from pipeline.report.tables import CONVENTIONS, MEAN, NOTES, Emphasised, Table, cell, number, rounded, signed
 from pipeline.tables import MODALITIES
 
 BOOTSTRAP = "95 % intervals: bootstrap over videos, as clips of one video are not independent, of the mean over seeds"
 OTHERS = (
     'Published figures have the digits that they were printed with, MAE and Corr three at most; "-" is unpublished.'
 )
+BEST = "Bold: the best of our rows."
+CERTAIN = ("mae", "corr")  # whose differences are told
 WAYS = ("masked", "shuffled")
 HEADS = (
     "The unimodal outputs on the test split against true unimodal labels (label_T, label_A, label_V: people's, or the "
@@ -35,21 +37,52 @@ def _scores(record: Row, caption: str) -> Table:
     """Ours, the floors, what was published on the data set."""
     columns = CONVENTIONS[record["convention"]]
     others = published.rows(record["dataset"], record["name"])
+    best = _best(record["rows"], [name for names in columns.values() for name in names])
     rows = [
-        *(_ours(row, columns, record["setting"]) for row in record["rows"]),
+        *(_ours(row, columns, best) for row in record["rows"]),
         *(_floor(floor, columns) for floor in record["floors"]),
         *((o.model, *map(o.cell, columns.values()), o.setting or "-", o.seeds or "-", o.source) for o in others),
     ]
     explained = [f"{floor['label']}: {floor['note']}." for floor in record["floors"] if floor.get("note")]
     misprints = dict.fromkeys(other.note for other in others if other.note)
-    note = " ".join([NOTES[record["convention"]], MEAN, *explained, *([OTHERS] if others else []), *misprints])
+    marks = [BEST, _star(record["reference"])] if len(record["rows"]) > 1 else []
+    note = " ".join([NOTES[record["convention"]], MEAN, *marks, *explained, *([OTHERS] if others else []), *misprints])
     return Table(caption, ("Model", *columns, "Data setting", "Seeds", "Source"), rows, note)
 
 
-def _ours(row: Row, columns: Mapping[str, Sequence[str]], setting: str) -> tuple[str, ...]:
-    scores = row["scores"]
+def _ours(row: Row, columns: Mapping[str, Sequence[str]], best: Mapping[str, str]) -> tuple[str, ...]:
     source = f"ours: preset {row['preset']}, values {row['values']}"
-    return row["label"], *(cell(scores, names) for names in columns.values()), setting, str(scores["seeds"]), source
+    figures = (Emphasised(" / ".join(_figure(row, name, best) for name in names)) for names in columns.values())
+    return row["label"], *figures, row["setting"], str(row["scores"]["seeds"]), source
+
+
+def _figure(row: Row, name: str, best: Mapping[str, str]) -> str:
+    """`mean ± std`, bold where no other row has a better mean, starred where it differs from the reference row's."""
+    shown = number(row["scores"], name)
+    bold = rounded(name, row["scores"].get(name)) == best.get(name)
+    return (f"**{shown}**" if bold else shown) + ("*" if _differs(row, name) else "")
+
+
+def _best(rows: Sequence[Row], names: Sequence[str]) -> dict[str, str]:
+    """The best mean of each measure as it is shown; of several rows alone."""
+    means = {name: [rounded(name, row["scores"].get(name)) for row in rows] for name in names if len(rows) > 1}
+    known = {name: list(filter(None, shown)) for name, shown in means.items()}
+    return {name: (min if name == "mae" else max)(shown, key=float) for name, shown in known.items() if shown}
+
+
+def _differs(row: Row, name: str) -> bool:
+    """Whether it is starred: the interval of its difference to the reference row is without 0."""
+    if name not in CERTAIN or not (difference := (row["difference"] or {}).get(name)):
+        return False
+    _, low, high = difference
+    return bool(low > 0 or high < 0)
+
+
+def _star(reference: str) -> str:
+    return (
+        f"*: differs from {reference}, the 95 % interval of the difference is without 0 (MAE and Corr; each row by "
+        "itself, not corrected for their number)."
+    )
 
 
 def _floor(floor: Row, columns: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
@@ -63,8 +96,8 @@ def _certainty(record: Row, caption: str) -> Table:
     rows = [
         (
             row["label"],
-            *(_interval(name, row["interval"].get(name)) for name in ("mae", "corr")),
-            *(_difference(name, (row["difference"] or {}).get(name)) for name in ("mae", "corr") if against),
+            *(_interval(name, row["interval"].get(name)) for name in CERTAIN),
+            *(_difference(name, (row["difference"] or {}).get(name)) for name in CERTAIN if against),
             cell(
                 {"mae": row["valid"]["mae"], "std": {"mae": row["valid"]["std"]}, "seeds": row["scores"]["seeds"]},
                 ["mae"],

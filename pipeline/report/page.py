@@ -15,7 +15,7 @@ from pipeline.report.examples import Gallery, example, parting, shortened, spoke
 from pipeline.report.experiments import Experiment
 from pipeline.report.facts import Dataset, ulabels
 from pipeline.report.plots import Plot
-from pipeline.report.tables import NOTHING, Table, model_name
+from pipeline.report.tables import BOLD, NOTHING, Emphasised, Table, model_name
 from pipeline.tables import MODALITIES
 
 
@@ -79,8 +79,17 @@ def render(results: Sequence[Table], sections: Sequence[Section]) -> str:
         lstrip_blocks=True,
     )
     environment.filters["png"] = lambda content: f"data:image/png;base64,{base64.b64encode(content).decode()}"
+    environment.filters["emphasised"] = _emphasised
     page = environment.get_template("template.html")
     return page.render(results=results, sections=sections, nothing=NOTHING)
+
+
+def _emphasised(cell: str) -> str:
+    """A cell of a table as HTML."""
+    from markupsafe import Markup, escape
+
+    escaped = str(escape(cell))
+    return Markup(BOLD.sub(r"<strong>\1</strong>", escaped) if isinstance(cell, Emphasised) else escaped)
 
 
 def limited(table: Table, count: int, rest: str = "data/ingest, data/transcripts and data/features") -> Table:

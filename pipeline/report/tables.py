@@ -36,6 +36,7 @@ NOTES = {
 MEAN = "Mean ± standard deviation over seeds on the test split; Acc and F1 in percent."
 PAPER_NAMES = {FLOOR: "Train median (floor)", "self_mm": "Self-MM", "mult": "MulT"}
 NOTHING = "No data set has results: nothing was trained."
+BOLD = re.compile(r"\*\*([^*]+)\*\*")
 LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
@@ -43,9 +44,13 @@ LATEX = {
 }  # fmt: skip
 
 
+class Emphasised(str):
+    """A cell in which what stands between ** is bold; a single * is one."""
+
+
 @dataclass(frozen=True)
 class Table:
-    """Cells as they are read; `note` says what a reader must know below it."""
+    """Cells as they are read (plain, or Emphasised); `note` says what a reader must know below it."""
 
     caption: str
     header: tuple[str, ...]
@@ -116,10 +121,10 @@ def _seeds(scores: Mapping[str, Any]) -> str:
 
 def cell(scores: Mapping[str, Any], names: Sequence[str]) -> str:
     """`mean ± std`, two forms of one metric as `x / y`; "-" for what is not defined, no ± for a single seed."""
-    return " / ".join(_number(scores, name) for name in names)
+    return " / ".join(number(scores, name) for name in names)
 
 
-def _number(scores: Mapping[str, Any], name: str) -> str:
+def number(scores: Mapping[str, Any], name: str) -> str:
     mean = rounded(name, scores.get(name))
     spread = rounded(name, scores.get("std", {}).get(name)) if scores.get("seeds", 1) > 1 else ""
     return f"{mean} ± {spread}" if mean and spread else mean or "-"
@@ -198,4 +203,5 @@ def _tex_row(cells: Sequence[str]) -> str:
 
 
 def _tex(text: str) -> str:
-    return re.sub(r"[\\&%$#_{}~^<>±]", lambda found: LATEX[found[0]], text)
+    escaped = re.sub(r"[\\&%$#_{}~^<>±]", lambda found: LATEX[found[0]], text)
+    return BOLD.sub(r"\\textbf{\1}", escaped) if isinstance(text, Emphasised) else escaped
