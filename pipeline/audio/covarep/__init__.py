@@ -190,9 +190,8 @@ def _of_phases(sound: np.ndarray, times: np.ndarray, f0: np.ndarray) -> np.ndarr
 def _between(gcis: np.ndarray, values: np.ndarray, voiced: np.ndarray) -> np.ndarray:
     """(G, M) at the GCIs -> (T, M): linear between the finite ones of a voiced stretch, NaN where it has none."""
     frames = np.full((len(voiced), values.shape[1]), np.nan)
-    stretches = np.flatnonzero(np.diff(voiced, prepend=False, append=False)).reshape(
-        -1, 2
-    )  # first frame, and past the last
+    edges = np.flatnonzero(np.diff(voiced, prepend=False, append=False))
+    stretches = edges.reshape(-1, 2)  # first frame, and past the last
     for (start, end), (low, high) in zip(stretches, np.searchsorted(gcis, stretches * HOP), strict=True):
         for column, found in enumerate(values[low:high].T):
             there = np.isfinite(found)
