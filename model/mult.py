@@ -69,7 +69,7 @@ class Network(BaseNetwork):
     code, where the paper is silent or differs: scale sqrt(d); pre-norm whose residual is not normalised; one
     LayerNorm for query and keys; the future mask; the dropouts. Unlike the released code, the real lengths enter the
     mask and the last real step is taken, so padding has no part, and a modality is embedded once for all its stacks.
-    The cross-modal stack of a pair is 0 in a clip without either of the two, and so is a target that is absent.
+    Where a clip lacks the source, a cross-modal stack leaves the target as it entered; a target that is absent is 0.
     With one modality there are no pairs: the self-attention stack reads what would have entered them.
     """
 
@@ -144,9 +144,9 @@ class Network(BaseNetwork):
 
         learned = []
         for source in (m for m in embedded if m != target):
-            both = (batch.present(source) & batch.present(target))[:, None, None]
+            there = batch.present(source)[:, None, None]
             stack = self.cross[f"{source}_to_{target}"]
-            learned.append(stack(x, embedded[source], hidden(source)) * both)  # (B, T, d)
+            learned.append(torch.where(there, stack(x, embedded[source], hidden(source)), x))  # (B, T, d)
         joined = torch.cat(learned, dim=2) if learned else x  # (B, T, (M-1)d)
         return where_present(last(self.memory[target](joined, None, hidden(target)), lengths), lengths)
 

@@ -65,6 +65,7 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
         "weights": {"difference": 0.1, "similarity": 0.1, "reconstruction": 0.1},
     },
     "mag_bert": {"layer": 0, "beta": 1.0, "dropout": 0.0},
+    "lf": {"hidden": _each(16, 16, 16), "text": 8, "dropout": _NONE},
 }
 
 
