@@ -1,5 +1,6 @@
-"""A project that trains in a second, for the tests of what is done with runs."""
+"""A project that trains in a second, for the tests of what is done with runs; one torch thread, as everywhere."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,8 @@ import pytest
 
 from pipeline import workers
 from pipeline.errors import RawmsaError
+
+os.environ["OMP_NUM_THREADS"] = "1"  # before torch is loaded: two threads are many times slower on a busy machine
 
 
 @pytest.fixture
