@@ -1,0 +1,72 @@
+"""Runs whose text encoder is not trained: its vectors are made once, and predict on other tables makes them again."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+import model
+from model import checkpoint, vectors
+from model.predict import predict
+from pipeline import cache, paths, tables
+from stages import evaluate, jobs, train
+from tests import networks, tiny
+from tests.trainable import write_params
+
+
+def params(text: str = vectors.FROZEN, seeds: tuple[int, ...] = (1, 2)) -> None:
+    made = networks.hyper("lf", max_epochs=2).model_dump() | {"text": text}
+    block = {"presets": {"plain": {"text": text}}, "values": {"made": {"mosi": {**made, "text": "finetuned"}}}}
+    choice = {"lf": {"preset": "plain", "values": "made"}}
+    write_params(train={"networks": choice, "seeds": {"default": list(seeds)}}, networks={"lf": block})
+
+
+def kept() -> list[Path]:
+    return sorted(cache.Store(jobs.VECTORS).root.glob("??/*"))
+
+
+def test_vectors_are_made_once_for_all_seeds_and_are_berts(trainable: Path, in_process: None):
+    params()
+    train.main()
+    (file,) = kept()
+    written = file.stat().st_mtime_ns
+    params(seeds=(1, 2, 3))
+    train.main()
+    assert kept() == [file] and file.stat().st_mtime_ns == written
+    ids = tables.read_arrow(paths.table("made"))["input_ids"][3].as_py()
+    with torch.inference_mode():
+        expected = tiny.bert().eval()(input_ids=torch.tensor([ids])).last_hidden_state[0]
+    found = torch.from_numpy(tables.sequence(tables.read_arrow(file)["text"][3]).copy())
+    torch.testing.assert_close(found, expected)
+
+
+def test_a_run_predicts_on_another_table_as_it_did_on_its_own(trainable: Path, in_process: None):
+    params()
+    train.main()
+    folder = evaluate.kept_run("made/lf")
+    known = tables.read(folder / checkpoint.PREDICTIONS).sort_by("id")
+    found = predict(folder, tables.read_arrow(paths.table("made")), Path("tiny")).sort_by("id")
+    assert found["fusion"].to_pylist() == pytest.approx(known["fusion"].to_pylist(), abs=1e-6)
+    assert found["text"].null_count == 0
+    weights = (folder / checkpoint.WEIGHTS).stat().st_size
+    assert weights < Path("tiny/model.safetensors").stat().st_size  # the encoder is not among them
+
+
+def test_a_data_set_without_text_needs_no_vectors(trainable: Path, in_process: None):
+    table = tiny.table(without=["text"])
+    tables.write_arrow(paths.table("made"), table, tables.metadata(table))
+    params()
+    train.main()
+    assert checkpoint.describe(evaluate.kept_run("made/lf"))["text_width"] == 0
+
+
+def test_what_a_network_shares_with_another_decides_its_key(trainable: Path, monkeypatch: pytest.MonkeyPatch):
+    code = Path(shutil.copytree(Path(model.__file__).parent, trainable / "model"))
+    monkeypatch.setattr(jobs, "CODE", code)
+    before = {name: jobs._code(name) for name in ("tfn", "mtfn", "lmf", "self_mm")}
+    (code / "tfn.py").write_text((code / "tfn.py").read_text() + "# changed\n")
+    changed = {name for name, old in before.items() if jobs._code(name) != old}
+    assert changed == {"tfn", "mtfn", "lmf"}  # which import it
+    (code / "experiments.py").write_text("# changed\n")
+    assert {name for name, old in before.items() if jobs._code(name) != old} == changed
