@@ -193,7 +193,7 @@ def _environment() -> dict[str, str]:
 
 def _benchmark(network: str, dataset: str, out: Path, venv: Path, epochs: int) -> Benchmark:
     """With the table exported anew."""
-    pkl = out / "exported.pkl"
+    pkl = out / f"exported-{network}.pkl"
     exporting.run(dataset, pkl)
     table = tables.read_arrow(paths.table(dataset))
     if "text" in peer_runner.READ[network]:

@@ -107,7 +107,7 @@ def test_test_labels_have_no_say():
     [
         (
             {"groups.adio.lr": [1]},
-            r"tune.space.self_mm names groups.adio.lr; self_mm has architecture.tasks, .*fit.batch",
+            r"tune.space.self_mm names groups.adio.lr; self_mm has text, architecture.tasks, .*fit.batch",
         ),
         ({"fit.optimizer": ["adam"]}, "names fit.optimizer, which the preset paper decides. Leave it out"),
         ({"fit.batch": [4, 0]}, r"(?s)tune.space.self_mm.fit.batch holds 0, which does not fit.*greater than 0"),
