@@ -1,5 +1,5 @@
 """A run's folder. run.json holds all that rebuilds the network, weights.safetensors what fills it, those of a text
-encoder that was trained along included. One that was not is the one that makes the tokens."""
+encoder that was trained along included. One that was not, or a GloVe file, lies where the run's `text` says."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -36,7 +36,7 @@ class Fit(_Block):
     """The loop's settings. A step of the optimiser sees batch * accumulate clips.
 
     adamw decays weights, not biases and norms; adam is Adam with L2 as the field's released code has it: on
-    everything but the text encoder's biases and norms. sum: a step's gradients are summed over its batches, and
+    all but the biases and norms of the group `text`. sum: a step's gradients are summed over its batches, and
     clips that do not fill a step are no step. batches: the epoch is chosen by the mean over validation batches, drawn
     anew, of their mean loss, rounded to 4 digits. clip: every number of a step's gradients is held within ± clip.
     plateau: after so many epochs without a better validation, learning rates are a tenth.

@@ -17,7 +17,7 @@ class Network(BaseNetwork):
     """Late fusion: TFN's subnetworks, a Linear of each to a sentiment, and the mean over the modalities a clip has.
 
     hidden: of the text's LSTM and of the three layers for audio and vision, which see the mean of the real frames;
-    text: columns of the text's vector; dropout: before each subnetwork's last layers. Unaligned data. A modality that a
+    text: columns of the text's vector; dropout: before the text's Linear, before the others' first layer. Unaligned data. A modality that a
     clip lacks has no say; for a clip that has none it is the mean of the biases of all heads. Loss: the mean absolute
     error of each modality's prediction, which learns the m-label by itself; a clip without the modality adds 0.
     """

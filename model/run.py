@@ -38,7 +38,7 @@ CARRIED = (  # from the table's metadata to run.json
 @dataclass(frozen=True)
 class Job:
     """What decides a run. preset, values, block, changes: where hyper comes from (hyper.merged);
-    encoder: a folder or hub name; vectors: a file that vectors_of wrote, None where hyper.text is finetuned."""
+    encoder: a folder or hub name; vectors: a file that vectors_of wrote, None where hyper.text is finetuned or there is no text."""
 
     table: Path
     network: str

@@ -19,8 +19,8 @@ class Network(BaseNetwork):
     its section 4.1, the product of (2) and the inference subnetwork of section 4.3. Unaligned data, token vectors.
 
     hidden: of the text's LSTM and of the three layers for audio and vision, which see the mean of the real frames;
-    text: columns of the text's vector; fused: of the two layers after the product; dropout: before each subnetwork's
-    last layers and before `fused`. As in the paper the output is a sigmoid, scaled to the label range of the data set
+    text: columns of the text's vector; fused: of the two layers after the product; dropout: before the text's Linear,
+    before the first layer for audio and vision, and before `fused`. As in the paper the output is a sigmoid, scaled to the label range of the data set
     (MMSA scales to [-3, 3] on every data set). Loss: mean absolute error. The frames being standardised, the released
     code's batch normalisation of audio and vision, which the paper has not, is left out.
     """

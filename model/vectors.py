@@ -20,6 +20,7 @@ from pipeline.errors import AssetError
 
 FINETUNED = "finetuned"
 FROZEN = "frozen"
+FEWEST = 2  # numbers of a vector; a header of word2vec or fastText has one
 CONTINUED = "##"  # how WordPiece marks a token that goes on with a word
 
 
@@ -91,10 +92,9 @@ def _read(file: Path, wanted: set[str]) -> tuple[dict[str, np.ndarray], int]:
             columns = columns or len(numbers)
             if word in wanted and len(numbers) == columns:
                 known[word] = _numbers(numbers, file, number)
-    if not known:
+    if columns < FEWEST:
         raise AssetError(
-            f"{file} knows none of the data set's {len(wanted)} words; expected a GloVe file of its language: a word and "
-            "its numbers a line, no header, words in lower case."
+            f"{file} begins with {columns} numbers; expected a GloVe file: a word and its numbers a line, no header."
         )
     return known, columns
 

@@ -21,7 +21,7 @@ from pipeline.cache import RUNS, WEIGHTS
 from pipeline.errors import ParamsError, StageError
 from stages import logs
 
-CODE = Path(model.__file__).parent  # its sources are in every run's key, so that no version needs raising
+CODE = Path(model.__file__).parent  # its sources are in the runs' keys, so that no version of theirs needs raising
 VECTORS = "vectors"  # a kind of the cache: token vectors of encoders that are not trained, made again where pruned
 VERSIONS = [version("torch"), version("transformers")]
 ROWS_HASHED = 256  # at a time
@@ -41,6 +41,7 @@ class Source:
     file: Path
     metadata: dict[str, Any]
     seen: str
+    has_text: bool
 
     @property
     def dataset(self) -> str:
@@ -69,7 +70,7 @@ def source(dataset: str) -> Source:
     table = tables.read_arrow(file)
     if why := run.untrainable(table):
         raise StageError(f"{dataset} is not trained on: {why}")
-    return Source(file, tables.metadata(table), _seen(table))
+    return Source(file, tables.metadata(table), _seen(table), any(len(tokens) for tokens in table["input_ids"]))
 
 
 def task(source: Source, network: str, choice: Choice, seed: int, changes: Mapping[str, Any]) -> Task:
@@ -83,7 +84,7 @@ def task(source: Source, network: str, choice: Choice, seed: int, changes: Mappi
         hyper=hyper,
         seed=seed,
         encoder=assets.encoder(source.metadata["encoder"]),
-        vectors=None if hyper.text == FINETUNED else _vectors(source, hyper.text),
+        vectors=_vectors(source, hyper.text) if source.has_text and hyper.text != FINETUNED else None,
         threads=params.threads(),
     )
     key = cache.key(
@@ -156,6 +157,7 @@ def _vectors(source: Source, text: str) -> Path:
         text=assets.sha256(glove) if glove and glove.is_file() else text,
         code=_code("vectors"),
         threads=params.threads(),
+        precision=precision(),
         versions=VERSIONS,
     )
     return cache.Store(VECTORS).path(key)

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, field_validator
 
-from model import checkpoint
+from model import checkpoint, experiments
 from pipeline import cache, params, paths, tables
 from pipeline.errors import StageError
 from stages import jobs
@@ -63,9 +63,14 @@ def _tasks(dataset: str, options: Params) -> list[Task]:
         print(f"train: {error}")
         return []
     seeds = options.seeds.get(dataset, options.seeds["default"])
-    return [
-        jobs.task(source, network, choice, seed, {}) for network, choice in options.networks.items() for seed in seeds
-    ]
+    table = tables.read_arrow(source.file)
+    tasks = []
+    for network, choice in options.networks.items():
+        if lacking := experiments.lacking(network, table):
+            print(f"train: {dataset}: {network} is not trained: it needs {' and '.join(lacking)}")
+            continue
+        tasks += [jobs.task(source, network, choice, seed, {}) for seed in seeds]
+    return tasks
 
 
 def _kept(tasks: Sequence[Task], keep: str) -> list[Task]:
