@@ -3,24 +3,34 @@
 Times are seconds from the clip's start: the file's start (its earliest stream), or `start` of a segment.
 """
 
+import os
 import stat
+import subprocess
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
-from pydantic import PositiveFloat, PositiveInt
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 
 from pipeline import assets
 from pipeline.errors import MediaError
 from pipeline.params import Block, Share
+from pipeline.workers import die_with_parent
 
 SAMPLE_RATE = 16_000
-PROBE_VERSION = 1  # raise it when probe's answer for the same file changes
-FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,asf,ogg"
-LATE = 0.1  # seconds from the first frame to the first sound that are worth a flag
+PROBE_VERSION = 2  # raise it when probe's answer for the same file changes
+VIDEOS = frozenset(
+    {"3gp", "avi", "flv", "m2ts", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "mts", "ogv", "ts", "webm", "wmv"}
+)
+FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,asf,ogg"  # no playlist, no image series
 SILENCE = 1e-4  # peak amplitude
+CUT, CORRUPT, CORRUPT_SOUND = "cut short", "corrupt frames", "corrupt sound"
+GAPS, SOUND_GAPS, APART = "gaps in the picture", "gaps in the sound", "sound and picture start apart"
+DEGRADING = frozenset({CUT, CORRUPT, CORRUPT_SOUND, GAPS, SOUND_GAPS, APART})  # flags; others are mere notes
 
 
 class Limits(Block):
@@ -28,8 +38,12 @@ class Limits(Block):
 
     max_seconds: PositiveFloat
     max_pixels: PositiveInt
+    max_frames: PositiveInt
+    max_sound_seconds: PositiveFloat
     max_corrupt_share: Share
     min_decoded_share: Share
+    max_gap_seconds: NonNegativeFloat
+    max_sound_offset: NonNegativeFloat
 
 
 @dataclass(frozen=True)
@@ -46,12 +60,24 @@ class Media:
     sound_offset: float | None  # seconds from the first frame to the first sound
     frames_declared: int | None
     frames_decoded: int
-    corrupt_share: float
+    corrupt_share: float  # of the frames: decoded with errors, or not at all
+    gap: float  # seconds that the longest step between two frames, or two blocks of sound, is too long
     flags: tuple[str, ...]
+
+    @property
+    def status(self) -> Literal["ok", "degraded"]:
+        """degraded: used, though something of it is lost or broken; what cannot be used at all is no Media."""
+        return "degraded" if DEGRADING.intersection(self.flags) else "ok"
 
 
 def check(path: Path) -> None:
-    """Raise MediaError unless `path` is a regular file with content: a pipe would hang whoever opens it."""
+    """Raise MediaError unless `path` is named like a video and is a regular file with content: a pipe would hang
+    whoever opens it."""
+    extension = path.suffix.lower().lstrip(".")
+    if extension not in VIDEOS:
+        raise MediaError(
+            "not a video", f"{path.name} ends in .{extension}, expected one of: {', '.join(sorted(VIDEOS))}."
+        )
     if not path.exists():
         raise MediaError("missing", f"{path.name} is not there, or a link to nothing. Restore it, or remove the link.")
     status = path.stat()
@@ -63,17 +89,18 @@ def check(path: Path) -> None:
 
 def probe(path: Path, start: float | None, end: float | None, limits: Limits) -> Media:
     """Decode the whole clip and report. Raises MediaError where it cannot be used at all."""
-    with _open(path) as container:
+    with open(path) as container:
         picture, track = _streams(container)
         if picture is None and track is None:
             raise MediaError("no streams", f"{path.name} holds neither picture nor sound that can be decoded.")
-        _within(path, container, picture, limits)
-        seen = _decode(container, picture, track, _Segment(container, start, end))
-        width, height = _shown(picture, seen.rotation)
         declared = _declared(picture) if start is None and end is None else None
+        _within(path, limits, (container.duration or 0) / 1_000_000, picture, declared or 0)
+        seen = _decode(path, container, picture, track, _Segment(container, start, end), limits)
+        width, height = _shown(picture, seen.rotation)
+        tracks = len(container.streams.audio)
     if not seen.frames and not seen.samples:
         raise MediaError("nothing decoded", f"{path.name} opens, but no frame and no sound of it decodes.")
-    corrupt = seen.corrupt / max(seen.frames, 1)
+    corrupt = (seen.corrupt + seen.errors["video"]) / max(seen.frames + seen.errors["video"], 1)
     if corrupt > limits.max_corrupt_share:
         raise MediaError(
             "corrupt",
@@ -91,7 +118,8 @@ def probe(path: Path, start: float | None, end: float | None, limits: Limits) ->
         frames_declared=declared,
         frames_decoded=seen.frames,
         corrupt_share=corrupt,
-        flags=tuple(_flags(seen, declared, corrupt, limits)),
+        gap=max(seen.gap("video"), seen.gap("audio")),
+        flags=tuple(_flags(seen, declared, corrupt, limits, tracks)),
     )
 
 
@@ -102,19 +130,17 @@ def sound(path: Path, start: float | None = None, end: float | None = None) -> n
     """
     import ffmpeg
 
+    check(path)
     cut = {key: value for key, value in (("ss", start), ("to", end)) if value is not None}
     source = ffmpeg.input(_url(path), protocol_whitelist="file,pipe", format_whitelist=FORMATS, **cut)
-    command = source["a:0"].filter("aresample", SAMPLE_RATE, first_pts=0).output("pipe:", format="f32le", ac=1)
-    try:
-        raw, _ = command.global_args("-nostdin", "-threads", "1").run(
-            assets.ffmpeg(), capture_stdout=True, capture_stderr=True
-        )
-    except ffmpeg.Error as error:
-        said = error.stderr.decode(errors="replace").replace(_url(path), path.name).strip().splitlines()
-        raise MediaError(
-            "no sound read", f"ffmpeg cannot read the sound of {path.name}: {(said or [''])[-1]}"
-        ) from None
-    return np.frombuffer(raw, np.float32)
+    stream = source["a:0"].filter("aresample", SAMPLE_RATE, first_pts=0).output("pipe:", format="f32le", ac=1)
+    command = stream.global_args("-nostdin", "-threads", "1").compile(assets.ffmpeg())
+    bound = partial(die_with_parent, os.getpid())  # a worker that is killed must not leave it running
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, preexec_fn=bound)  # noqa: S603  the packaged ffmpeg; no shell, the path is absolute and begins with file:
+    if done.returncode:
+        said = done.stderr.decode(errors="replace").replace(_url(path), path.name).strip().splitlines()
+        raise MediaError("no sound read", f"ffmpeg cannot read the sound of {path.name}: {(said or [''])[-1]}")
+    return np.frombuffer(done.stdout, np.float32)
 
 
 def frames(
@@ -125,7 +151,7 @@ def frames(
     the video has fewer frames than asked for. Raises MediaError.
     """
     near = float(np.diff(times).min()) if len(times) > 1 else 1.0
-    with _open(path) as container:
+    with open(path) as container:
         picture, _ = _streams(container)
         if picture is None:
             raise MediaError("no picture", f"{path.name} holds no picture that can be decoded.")
@@ -168,20 +194,31 @@ class _Seen:
 
     frames: int = 0
     corrupt: int = 0
-    errors: int = 0
     samples: int = 0
     peak: float = 0.0
     end: float = 0.0
     rotation: int = 0
+    errors: Counter[str] = field(default_factory=Counter)  # packets that do not decode, by kind of stream
     first: dict[str, float] = field(default_factory=dict)  # time of the first frame, by kind of stream
+    ended: dict[str, float] = field(default_factory=dict)  # time of the last frame, of sound where its block ends
+    steps: dict[str, list[float]] = field(default_factory=lambda: {"video": [], "audio": []})  # from frame to frame
     sizes: set[tuple[int, int]] = field(default_factory=set)
+
+    def gap(self, kind: str) -> float:
+        """Seconds by which the longest step exceeds the usual one."""
+        steps = self.steps[kind]
+        return max(0.0, max(steps) - float(np.median(steps))) if steps else 0.0
 
     @property
     def offset(self) -> float | None:
         return self.first["audio"] - self.first["video"] if len(self.first) == 2 else None
 
 
-def _open(path: Path) -> Any:
+def open(path: Path) -> Any:
+    """A PyAV container, read through no other protocol than `file:` and no format that names further files.
+
+    Raises MediaError. That it opens says nothing of what decodes: `probe` does.
+    """
     import av
 
     check(path)
@@ -212,38 +249,43 @@ def _streams(container: Any) -> tuple[Any, Any]:
     return (pictures or [None])[0], (tracks or [None])[0]
 
 
-def _within(path: Path, container: Any, picture: Any, limits: Limits) -> None:
-    seconds = (container.duration or 0) / 1_000_000
-    if seconds > limits.max_seconds:
-        raise MediaError(
-            "too long", f"{path.name} lasts {seconds:.0f} s, ingest.max_seconds allows {limits.max_seconds:.0f}."
-        )
-    pixels = picture.width * picture.height if picture is not None else 0
-    if pixels > limits.max_pixels:
-        raise MediaError(
-            "too large",
-            f"{path.name} is {picture.width} x {picture.height}, ingest.max_pixels allows {limits.max_pixels}.",
-        )
+def _within(path: Path, limits: Limits, seconds: float, picture: Any = None, frames: int = 0, sound: float = 0) -> None:
+    """Raise MediaError where what is declared, or what was decoded so far, is more than the limits allow."""
+    width, height = (picture.width, picture.height) if picture is not None else (0, 0)
+    for reason, found, allowed, told in (
+        ("too long", seconds, "max_seconds", "lasts {:.0f} s"),
+        ("too large", width * height, "max_pixels", "is {width} x {height}"),
+        ("too many frames", frames, "max_frames", "has {:.0f} frames or more"),
+        ("too much sound", sound, "max_sound_seconds", "has {:.0f} s of sound or more"),
+    ):
+        if found > (most := getattr(limits, allowed)):
+            raise MediaError(
+                reason,
+                f"{path.name} {told.format(found, width=width, height=height)}, ingest.{allowed} allows {most:.0f}. Cut it, or raise the limit.",
+            )
 
 
-def _decode(container: Any, picture: Any, track: Any, segment: _Segment) -> _Seen:
-    """Decode every frame of both streams once; errors are counted, not raised."""
+def _decode(path: Path, container: Any, picture: Any, track: Any, segment: _Segment, limits: Limits) -> _Seen:
+    """Decode every frame of both streams once; errors are counted, not raised, save for what passes a limit."""
     seen = _Seen()
     past: set[str] = set()  # kinds of stream that have gone beyond the segment's end
     streams = [s for s in (picture, track) if s is not None]
     for packet in container.demux(streams):
+        kind = packet.stream.type
         try:
             decoded = packet.decode()
         except Exception:  # a damaged packet; the decoder goes on with the next
-            seen.errors += 1
+            seen.errors[kind] += 1
             continue
         for frame in decoded:
             time = segment.time(frame)
             if time is not None and segment.after(time):
-                past.add(packet.stream.type)
+                past.add(kind)
             if time is not None and (time < -0.001 or segment.after(time)):
                 continue
-            _count(seen, packet.stream.type, frame, time)
+            _count(seen, kind, frame, time)
+            sound = max(seen.ended.get("audio", 0.0), seen.samples / max(track.rate, 1) if track is not None else 0.0)
+            _within(path, limits, seen.end, frame if kind == "video" else None, seen.frames, sound)
         if len(past) == len(streams):
             break
     return seen
@@ -260,9 +302,13 @@ def _count(seen: _Seen, kind: str, frame: Any, time: float | None) -> None:
         seen.samples += frame.samples
         seen.peak = max(seen.peak, float(np.abs(_unit(frame.to_ndarray())).max(initial=0.0)))
         length = frame.samples / frame.sample_rate
-    if time is not None:
-        seen.first.setdefault(kind, time)
-        seen.end = max(seen.end, time + length)
+    if time is None:
+        return
+    seen.first.setdefault(kind, time)
+    seen.end = max(seen.end, time + length)
+    if kind in seen.ended:  # a frame to the next; a block of sound to where the last one ended
+        seen.steps[kind].append(time - seen.ended[kind])
+    seen.ended[kind] = time if kind == "video" else time + length
 
 
 def _unit(samples: np.ndarray) -> np.ndarray:
@@ -284,19 +330,29 @@ def _declared(picture: Any) -> int | None:
     return None
 
 
-def _flags(seen: _Seen, declared: int | None, corrupt: float, limits: Limits) -> Iterator[str]:
+def _flags(seen: _Seen, declared: int | None, corrupt: float, limits: Limits, tracks: int) -> Iterator[str]:
     if not seen.frames:
         yield "no picture"
     if not seen.samples:
         yield "no sound"
     elif seen.peak < SILENCE:
         yield "silent sound"
+    if seen.frames and seen.samples and seen.end - seen.ended.get("audio", seen.end) > limits.max_gap_seconds:
+        yield "sound ends early"
+    if tracks > 1:
+        yield "several sounds: the first is used"
     if declared and seen.frames < limits.min_decoded_share * declared:
-        yield "cut short"
-    if corrupt or seen.errors:
-        yield "corrupt frames"
-    if seen.offset is not None and abs(seen.offset) > LATE:
-        yield "sound and picture start apart"
+        yield CUT
+    if corrupt:
+        yield CORRUPT
+    if seen.errors["audio"]:
+        yield CORRUPT_SOUND
+    if seen.gap("video") > limits.max_gap_seconds:
+        yield GAPS
+    if seen.gap("audio") > limits.max_gap_seconds:
+        yield SOUND_GAPS
+    if seen.offset is not None and abs(seen.offset) > limits.max_sound_offset:
+        yield APART
     if len(seen.sizes) > 1:
         yield "picture changes size"
 
@@ -315,7 +371,7 @@ def _timed(container: Any, picture: Any, segment: _Segment) -> Iterator[tuple[fl
     for packet in container.demux(picture):
         try:
             decoded = packet.decode()
-        except Exception:  # a damaged packet; probe has flagged the clip
+        except Exception:  # noqa: S112  a damaged packet; probe has flagged the clip
             continue
         for frame in decoded:
             known = segment.time(frame)

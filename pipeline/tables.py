@@ -9,6 +9,7 @@ holds nothing that differs between two equal runs, so equal content gives equal 
 import csv
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,8 @@ UNIMODAL = {"text": "label_T", "audio": "label_A", "vision": "label_V"}  # the c
 SPLITS = ("train", "valid", "test")
 METADATA = b"rawmsa"
 IMPORTED = "imported"  # the extractor of features that a data set brings
+FORMULA = re.compile(r"\s*[=+\-@]|[\t\r\n]")
+NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)(e[+-]?[0-9]+)?", re.IGNORECASE)
 ROW_GROUP_BYTES = 1 << 20  # raw bytes: a random clip costs about a millisecond
 
 CLIPS = pa.schema(
@@ -47,7 +50,11 @@ CLIPS = pa.schema(
         pa.field("sound_offset", pa.float64()),  # seconds from the first frame to the first sound
         pa.field("frames_declared", pa.int64()),
         pa.field("frames_decoded", pa.int64()),
-        pa.field("corrupt_share", pa.float64()),  # of the decoded frames
+        pa.field("corrupt_share", pa.float64()),  # of the frames: decoded with errors, or not at all
+        pa.field(
+            "gap", pa.float64()
+        ),  # seconds that the longest step between two frames, or blocks of sound, is too long
+        pa.field("status", pa.string(), nullable=False),  # ok, degraded (its flags say how); what failed is in REFUSED
         pa.field("flags", pa.list_(pa.string()), nullable=False),  # what is odd about it, in words
     ]
 )
@@ -319,7 +326,10 @@ def metadata(source: Path | pa.Table) -> dict[str, Any]:
     elif source.suffix == ".arrow":
         schema = read_arrow(source).schema
     elif source.is_file():
-        schema = pq.read_schema(source)
+        try:
+            schema = pq.read_schema(source)
+        except (OSError, pa.ArrowInvalid) as error:
+            raise TableError(f"{source} is damaged ({error}). Delete it, then: dvc repro") from None
     else:
         raise TableError(f"{source} is not there. Make it with: dvc repro")
     return dict(json.loads((schema.metadata or {}).get(METADATA, b"{}")))
@@ -345,7 +355,20 @@ def read_arrow(path: Path) -> pa.Table:
 
 
 def write_csv(path: Path, columns: Sequence[str], records: Iterable[Mapping[str, Any]]) -> None:
-    """CSV with a header; a key that a record lacks, or None, is an empty cell."""
+    """CSV with a header; a key that a record lacks, or None, is an empty cell. No cell is a spreadsheet's formula."""
+    write_label_csv(path, columns, ({name: as_text(cell) for name, cell in record.items()} for record in records))
+
+
+def as_text(cell: Any) -> Any:
+    """A cell that spreadsheets do not take for a formula: ' before a text that begins like one; numbers stay."""
+    if not isinstance(cell, str):
+        return cell
+    whole = cell.replace("\r", " ")  # which csv does not quote: a reader would begin a row there
+    return f"'{whole}" if FORMULA.match(cell) and not NUMBER.fullmatch(cell) else whole
+
+
+def write_label_csv(path: Path, columns: Sequence[str], records: Iterable[Mapping[str, Any]]) -> None:
+    """The same with every cell as it is: ingest reads it back, and ids of CMU-MOSI begin with -."""
     part = _part(path)
     with part.open("w", newline="") as file:
         writer = csv.DictWriter(file, columns, lineterminator="\n")
@@ -374,7 +397,9 @@ def datasets_of(folder: Path, suffix: str = ".parquet") -> list[str]:
 
 
 def keep_only(folder: Path, datasets: Iterable[str], suffix: str = ".parquet") -> None:
-    """Remove the files of data sets that are there no more."""
+    """Remove the files of data sets that are there no more, and what a killed run left half-written."""
+    for part in folder.glob(".*.part"):
+        part.unlink()
     for name in set(datasets_of(folder, suffix)) - set(datasets):
         (folder / f"{name}{suffix}").unlink()
 

@@ -55,7 +55,7 @@ def clips(dataset: str, labelled: bool = True, **changed: Any) -> list[dict[str,
     return [
         {
             "dataset": dataset, "id": f"v{index}/1", "video_id": f"v{index}", "clip_id": "1", "path": None,
-            "seconds": 2.5, "has_audio": True, "has_vision": True, "flags": [], "words": [],
+            "seconds": 2.5, "has_audio": True, "has_vision": True, "status": "ok", "flags": [], "words": [],
             "split": split if labelled else None, "label": index / 2 - 1.5 if labelled else None,
             "spoken": f"{SECRET} {index}", "source": "label",
         }

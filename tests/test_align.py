@@ -81,7 +81,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def made(words: list[list[dict[str, Any]]], flags: Sequence[str] = ()) -> None:
     ids = ["a/0", "b/0"]
     there = {"dataset": "d", "clip_id": "0", "path": "x.mp4", "seconds": 0.3, "has_audio": True, "has_vision": False}
-    clips = [{**there, "id": id, "video_id": id[0], "flags": []} for id in ids]
+    clips = [{**there, "id": id, "video_id": id[0], "status": "ok", "flags": []} for id in ids]
     tables.write(paths.CLIPS, tables.rows(tables.CLIPS, clips))
     labels = [{"dataset": "d", "id": id, "split": "train", "label": 1.0} for id in ids]
     tables.write(paths.LABELS, tables.rows(tables.LABELS, labels))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pipeline import ingest, params, paths, tables, workers
-from pipeline.errors import DatasetError, ParamsError
+from pipeline.errors import DatasetError, ParamsError, StageError
 from tests import clips
 
 PARAMS = Path(__file__).parents[1] / "params.yaml"
@@ -76,7 +76,7 @@ def changed(before: dict[Path, bytes]) -> set[Path]:
 
 
 def test_clips_texts_and_labels(labelled: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(capsys) == "ingest: own 3 clips; 3 computed, 0 from cache, 0 failed; 0 refused"
+    assert run(capsys).splitlines()[0] == "ingest: own 3 clips; 3 computed, 0 from cache, 0 failed; 0 refused"
     first, _, last = rows(paths.CLIPS)
     assert (first["dataset"], first["id"], first["video_id"], first["clip_id"]) == ("own", "v/1", "v", "1")
     assert first["path"] == "data/raw/own/Raw/v/1.mp4"
@@ -173,7 +173,7 @@ def test_a_clip_that_overruns_its_time_is_tried_again_next_time(
     overrun = workers.Outcome(0, None, workers.Failure("timeout", "it ran longer than limits.seconds"))
     with monkeypatch.context() as patch:
         patch.setattr(workers, "run", lambda *_, **__: iter([overrun]))
-        assert "0 computed, 0 from cache, 1 failed; 2 refused (timeout 1, no clips 1)" in run(capsys)
+        assert "0 computed, 0 from cache, 1 failed; 2 refused (given up: timeout 1, no clips 1)" in run(capsys)
     messages = [row["message"] for row in rows(paths.REFUSED)]
     assert "clip.mp4 was given up: it ran longer than limits.seconds." in messages
     assert "slow 1 clips, words 3 clips; 1 computed, 0 from cache, 0 failed; 0 refused" in run(capsys)
@@ -217,7 +217,7 @@ def test_a_set_that_cannot_be_read_does_not_stop_the_others(words: Path, capsys:
     (paths.RAW / "typo" / "dataset.yaml").write_text("langauge: en")
     (paths.RAW / "void").mkdir()
     (paths.RAW / "bad name").mkdir()
-    summary, *told = run(capsys).splitlines()
+    summary, _, *told = run(capsys).splitlines()
     assert summary.endswith("3 refused (data set name 1, data set 1, no clips 1)")
     assert "the key 'langauge' is not known" in told[0]
     assert len(told) == 3
@@ -231,7 +231,7 @@ def test_refusals_are_told_data_sets_first_and_the_rest_in_part(
     (words / "label.csv").write_text(SHEET.replace("mode", "mod") + "".join(f"x,{n},c,9,test\n" for n in range(8)))
     (paths.RAW / "typo").mkdir()
     (paths.RAW / "typo" / "label.csv").write_text("id,text\n1,a\n")
-    _, *told = run(capsys).splitlines()
+    _, _, *told = run(capsys).splitlines()
     assert "typo/label.csv has the columns id, text; expected" in told[0]
     assert "found 'mod', expected 'mode'" in told[1]
     assert ["line 5, column label: found 9" in line for line in told[2:]] == [True, False, False, False]
@@ -242,6 +242,56 @@ def test_shared_videos_are_reported_not_refused(words: Path, capsys: pytest.Capt
     (words / "label.csv").write_text(SHEET.replace("v,2,bad,-1,train", "v,2,bad,-1,valid"))
     assert "0 refused" in run(capsys)
     assert tables.read_json(paths.DATASETS)["words"]["shared_videos"] == ["v"]
+
+
+def test_what_splits_share_is_told_in_a_line_with_what_to_do(
+    labelled: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy(labelled / "Raw/v/1.mp4", labelled / "Raw/x/1.mp4")
+    copy(labelled / "Raw/v/2.mp4", labelled / "Raw/v/3.mp4")
+    (labelled / "label.csv").write_text(SHEET + "x,1,good,1,test\nv,3,so so,0,train\n")
+    told = run(capsys).splitlines()
+    assert "0 refused" in told[0]
+    assert told[1:] == [
+        "  own: leakage: 2 texts, 1 content lie in more than one split (data/ingest/datasets.json names them), so its "
+        "figures may flatter. Give each to one split in label.csv."
+    ]
+    facts = tables.read_json(paths.DATASETS)["own"]
+    assert facts["shared_contents"] == [["v/1", "x/1"]], "v/2 and v/3 are of one split"
+    assert facts["duplicates"] == [["v/1", "x/1"], ["v/2", "v/3"]]
+    (labelled / "label.csv").write_text(SHEET.replace("bad,-1,train", "fine,-1,test"))
+    (labelled / "Raw/x/1.mp4").unlink()
+    assert "own: leakage: 1 video lies in more than one split" in (line := run(capsys).splitlines()[1])
+    assert line.endswith("label.csv, or write 'split: by_video' in data/raw/own/dataset.yaml.")
+
+
+def test_segments_of_one_file_under_two_ids_are_leakage(
+    project: Path, videos: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy(videos[0], paths.RAW / "cut" / "long.mp4")
+    sheet = "file,video_id,clip_id,label,start,end,mode\nlong.mp4,a,1,0,0,0.2,train\nlong.mp4,b,1,1,0.2,0.4,test\n"
+    (paths.RAW / "cut" / "label.csv").write_text(sheet)
+    assert "cut: leakage: 1 content lies in more than one split" in run(capsys)
+    assert tables.read_json(paths.DATASETS)["cut"]["shared_contents"] == [["a/1", "b/1"]]
+
+
+def test_contents_of_two_labelled_data_sets_are_told(labelled: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (labelled / "label.csv").write_text(SHEET.replace("bad,0.5", "fine,0.5"))
+    copy(labelled / "Raw/v/1.mp4", paths.RAW / "other" / "x.mp4")
+    assert "leakage" not in run(capsys), "nobody is evaluated on a data set without labels"
+    assert tables.read_json(paths.DATASETS)["other"]["elsewhere"] == {"own": ["x/0"]}
+    (paths.RAW / "other" / "label.csv").write_text("file,label\nx.mp4,1\n")
+    (line,) = (line for line in run(capsys).splitlines() if "leakage" in line)
+    assert line.startswith(
+        "  other: leakage: own holds 1 clip of it too, byte for byte (data/ingest/datasets.json names"
+    )
+    assert "Remove them from one before a run of one is evaluated on the other." in line
+
+
+def test_no_text_is_printed_with_the_leakage(words: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (words / "label.csv").write_text(SHEET.replace("bad", "a secret of somebody"))
+    told = run(capsys)
+    assert "1 text lies in more than one split" in told and "secret" not in told
 
 
 def test_limits_refuse_what_is_too_large(labelled: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -259,3 +309,17 @@ def test_shares_that_make_no_whole_are_a_mistake_in_params(project: Path) -> Non
     paths.PARAMS.write_text(paths.PARAMS.read_text().replace("train: 0.6", "train: 0.7"))
     with pytest.raises(ParamsError, match="must add up to 1"):
         params.load("ingest", ingest.Params)
+
+
+def test_where_most_clips_cannot_be_used_the_stage_says_so_and_ends_with_an_error(
+    labelled: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("v/1", "v/2"):
+        (labelled / "Raw" / f"{name}.mp4").write_bytes(b"no video")
+    with pytest.raises(
+        StageError, match=r"2 of 3 clips cannot be used, more than limits.max_failed_fraction .*unreadable 2"
+    ):
+        run(capsys)
+    assert [row["reason"] for row in rows(paths.REFUSED)] == ["unreadable", "unreadable"]
+    paths.PARAMS.write_text(paths.PARAMS.read_text().replace("fraction: 0.5", "fraction: 0.7"))
+    assert "own 1 clips" in run(capsys)

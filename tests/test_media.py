@@ -9,9 +9,18 @@ import pytest
 
 from pipeline import assets, media
 from pipeline.errors import MediaError
-from tests import clips
+from tests import clips, corpus
 
-LIMITS = media.Limits(max_seconds=60, max_pixels=1_000_000, max_corrupt_share=0.5, min_decoded_share=0.9)
+LIMITS = media.Limits(
+    max_seconds=60,
+    max_pixels=1_000_000,
+    max_frames=2000,
+    max_sound_seconds=50,
+    max_corrupt_share=0.5,
+    min_decoded_share=0.9,
+    max_gap_seconds=0.5,
+    max_sound_offset=0.1,
+)
 
 
 def ffmpeg(*arguments: str | Path) -> None:
@@ -53,6 +62,50 @@ def test_a_picture_that_starts_late_stays_late(tmp_path: Path) -> None:
     ffmpeg("-itsoffset", "0.5", "-i", plain, "-i", plain, "-map", "0:v", "-map", "1:a", "-c", "copy", late)
     there = [frame is not None for frame in media.frames(late, np.arange(0, 1.5, 0.1) + 0.05)]
     assert there == [False] * 4 + [True] * 11  # the first frame lies at .5, near .45
+
+
+def test_lost_sound_leaves_silence_in_its_place(tmp_path: Path) -> None:
+    plain, holed = clips.make(tmp_path / "a.mp4", seconds=2), tmp_path / "holed.mp4"
+    ffmpeg("-i", plain, "-c", "copy", "-bsf:a", "noise=drop='between(n,8,23)'", holed)  # 16 x 64 ms from .5 s on
+    sound = media.sound(holed)
+    assert len(sound) == pytest.approx(2 * media.SAMPLE_RATE, abs=2048)
+    assert np.abs(sound[int(0.7 * media.SAMPLE_RATE) : int(1.4 * media.SAMPLE_RATE)]).max() < 0.01
+    assert np.abs(sound[int(1.7 * media.SAMPLE_RATE) : int(1.9 * media.SAMPLE_RATE)]).max() > 0.2
+    facts = media.probe(holed, None, None, LIMITS)
+    assert facts.status == "degraded" and facts.gap == pytest.approx(16 * 1024 / 16_000, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("limit", "reason"), [("max_frames", "too many frames"), ("max_sound_seconds", "too much sound")]
+)
+def test_a_limit_on_what_is_decoded(tmp_path: Path, limit: str, reason: str) -> None:
+    path = clips.make(tmp_path / "a.mp4", seconds=2)
+    allowed = {"max_frames": 49, "max_sound_seconds": 1.5}[limit]
+    with pytest.raises(
+        MediaError, match=rf"a.mp4 has .*, ingest.{limit} allows \d+. Cut it, or raise the limit"
+    ) as caught:
+        media.probe(path, None, None, LIMITS.model_copy(update={limit: allowed}))
+    assert caught.value.reason == reason
+    assert media.probe(path, 0.0, 1.0, LIMITS.model_copy(update={limit: allowed})).frames_decoded == 25  # a part of it
+
+
+def test_a_size_that_grows_on_the_way_is_seen(tmp_path: Path) -> None:
+    corpus.joined(tmp_path / "grows.ts")  # 160 x 120, then 320 x 240
+    assert "picture changes size" in media.probe(tmp_path / "grows.ts", None, None, LIMITS).flags
+    with pytest.raises(MediaError, match="is 320 x 240, ingest.max_pixels allows 20000"):
+        media.probe(tmp_path / "grows.ts", None, None, LIMITS.model_copy(update={"max_pixels": 20_000}))
+
+
+def test_what_is_not_named_like_a_video_is_not_opened(tmp_path: Path) -> None:
+    playlist = tmp_path / "list.m3u8"
+    playlist.write_text("#EXTM3U\n")
+    for read in (
+        lambda: media.sound(playlist),
+        lambda: media.open(playlist),
+        lambda: media.probe(playlist, None, None, LIMITS),
+    ):
+        with pytest.raises(MediaError, match="list.m3u8 ends in .m3u8, expected one of: 3gp, avi"):
+            read()
 
 
 def test_a_segment_is_cut_on_its_own_clock(tmp_path: Path) -> None:

@@ -185,7 +185,8 @@ def test_the_data_page_counts() -> None:
     rows[0] |= {"source": "recogniser", "confidence": 0.8, "flags": ["silent sound"]}
     rows[1] |= {"source": "recogniser", "confidence": 0.6}
     rows[2] |= {"source": "none", "spoken": ""}
-    ingest(({"name": "demo", "shared_videos": ["v0"], "duplicates": [["v0/1", "v3/1"]]}, rows))
+    told: dict[str, Any] = {"shared_contents": [["v0/1", "v5/1"]], "elsewhere": {"mosi": ["v2/1", "v4/1"]}}
+    ingest(({"name": "demo", "shared_videos": ["v0"], "duplicates": [["v0/1", "v3/1"]]} | told, rows))
     pitch = np.array([[0, 1], [30.5, 1], [31, 1], [0, 1]], np.float32)
     features("demo", "audio", ["F0semitoneFrom27.5Hz_sma3nz", "Loudness_sma3"], {"v0/1": pitch})
     faces = np.array([[0.5], [np.nan], [0.25], [0.5], [0.5]], np.float32)
@@ -204,6 +205,8 @@ def test_the_data_page_counts() -> None:
     assert "<td>vision: several faces</td><td>1</td>" in page
     assert "<td>vision: gaze not finite in some frames</td><td>1</td>" in page  # counted together
     assert "<td>v0/1, v3/1</td>" in page
+    assert facts["Contents in several splits"] == "1" and "<td>v0/1, v5/1</td>" in page
+    assert "<td>mosi</td><td>v2/1, v4/1</td>" in page
 
 
 def test_voicing_is_unknown_where_no_column_tells() -> None:

@@ -282,7 +282,7 @@ def test_without_its_video_a_clip_is_drawn_from_its_features(project: Path) -> N
     projects.ingest(({"name": "demo"}, rows))
     found = reading.read(reading.find("demo/v0/1"))
     assert found.audio is not None and not len(found.sound)
-    assert found.notes[0].startswith("no waveform: ffmpeg cannot read the sound of gone.mp4")
+    assert found.notes[0].startswith("no waveform: gone.mp4 is not there")
 
 
 def test_sound_too_short_for_a_pitch_has_no_closures(project: Path) -> None:

@@ -1,5 +1,6 @@
 """The seam: what is written comes back, equal content gives equal bytes, damage is noticed."""
 
+import csv
 import gc
 from pathlib import Path
 
@@ -79,3 +80,23 @@ def test_a_training_table_is_mapped_not_read(tmp_path: Path) -> None:
 
 def test_a_modality_of_width_0_has_no_column() -> None:
     assert "audio" not in tables.training_schema({"audio": 0, "vision": 3}).names
+
+
+@pytest.mark.parametrize(
+    "cell", ["=1+1", "+cmd", "-2+3", "@SUM(A1)", "\tx", "\r=1", "  =1", "-x\r=1", "-g3dqA", '=HYPERLINK("http://x")']
+)
+def test_no_text_of_a_csv_is_a_formula(tmp_path: Path, cell: str) -> None:
+    tables.write_csv(tmp_path / "t.csv", ["a", "b"], [{"a": cell, "b": "x=1"}])
+    with (tmp_path / "t.csv").open(newline="") as file:
+        assert list(csv.DictReader(file)) == [{"a": f"'{cell}".replace("\r", " "), "b": "x=1"}]
+
+
+def test_numbers_of_a_csv_stay_numbers(tmp_path: Path) -> None:
+    numbers = [-1, -0.5, "-0.713", "+1", "-1e-05", "", None, 2]
+    tables.write_csv(tmp_path / "t.csv", ["n"], [{"n": number} for number in numbers])
+    assert (tmp_path / "t.csv").read_text() == 'n\n-1\n-0.5\n-0.713\n+1\n-1e-05\n""\n""\n2\n'
+
+
+def test_a_label_file_keeps_its_cells(tmp_path: Path) -> None:
+    tables.write_label_csv(tmp_path / "label.csv", ["video_id", "text"], [{"video_id": "-g3dqA", "text": "=so, so"}])
+    assert (tmp_path / "label.csv").read_text() == 'video_id,text\n-g3dqA,"=so, so"\n'

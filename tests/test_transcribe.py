@@ -28,7 +28,8 @@ SENTENCE = "the weather was lovely this morning"
 
 def clip_row(clip_id: str, path: Path | None = None, dataset: str = "films", **changes: Any) -> dict[str, Any]:
     row: dict[str, Any] = dict.fromkeys(tables.CLIPS.names)
-    row |= {"dataset": dataset, "id": f"v/{clip_id}", "video_id": "v", "clip_id": clip_id, "seconds": 4.0, "flags": []}
+    row |= {"dataset": dataset, "id": f"v/{clip_id}", "video_id": "v", "clip_id": clip_id, "seconds": 4.0}
+    row |= {"status": "ok", "flags": []}
     row |= {"path": str(path) if path else None, "sha256": clip_id, "has_audio": path is not None, "has_vision": False}
     return row | changes
 

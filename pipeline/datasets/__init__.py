@@ -5,17 +5,18 @@ together, split draws the splits, sidecars reads the transcripts beside the clip
 data set brings in place of videos.
 """
 
+import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from pipeline.datasets import description, imported, labels, sidecars, split
 from pipeline.datasets.description import Description
-from pipeline.datasets.folder import Contents, discover, printable, scan
+from pipeline.datasets.folder import Contents, discover, scan
 from pipeline.datasets.imported import Imported
 from pipeline.datasets.labels import Row
 from pipeline.datasets.match import Clip, Matcher
-from pipeline.datasets.refusal import Refusal
+from pipeline.datasets.refusal import Refusal, printable
 from pipeline.datasets.sidecars import Cue
 from pipeline.datasets.split import Kind, Shares
 from pipeline.errors import DatasetError
@@ -64,7 +65,7 @@ def read(folder: Path, shares: Shares) -> Dataset:
     if len(videos) < len(contents.videos):
         refused.append(_beside(folder, contents))
     matcher = Matcher(folder, videos, features)
-    if sheet.is_file():
+    if os.path.lexists(sheet):
         rows, faults = labels.read(sheet, told)
         clips = matcher.by_rows(rows)
         refused += faults
@@ -82,7 +83,7 @@ def _beside(folder: Path, contents: Contents) -> Refusal:
     first, message = (
         contents.videos[0],
         (
-            f"{folder} brings its features, so its {len(contents.videos)} videos are not read. "
+            f"{folder} brings its features, so its {len(contents.videos)} videos are not read, expected none. "
             "Move them into a data set of their own."
         ),
     )

@@ -1,16 +1,23 @@
 """dataset.yaml, all of it optional: what a data set is, where its name does not tell."""
 
+import os
 import re
+import reprlib
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, ValidationError, ValidationInfo
+from pydantic import AfterValidator, FiniteFloat, ValidationError, ValidationInfo
 
+from pipeline.datasets.folder import decoded
+from pipeline.datasets.refusal import shown
 from pipeline.errors import DatasetError
 from pipeline.params import Block
 
 SIMS = re.compile(r"(ch[-_.]?)?sims(v\d+)?([-_.].*)?", re.IGNORECASE)  # CH-SIMS, sims, SIMSv2, sims-mini; not simson
+MOST = 64 << 10  # bytes of dataset.yaml
+MOST_FAULTS = 10  # that a message tells
+HELP = "Write lines such as 'language: en'."
 LABEL_RANGES = {"mosi": (-3.0, 3.0), "sims": (-1.0, 1.0)}
 
 
@@ -31,7 +38,7 @@ class Description(Block):
 
     language: Literal["en", "zh"]
     convention: Literal["mosi", "sims"]  # whose metrics and hyper-parameters
-    label_range: Annotated[tuple[float, float], AfterValidator(_bounds)]
+    label_range: Annotated[tuple[FiniteFloat, FiniteFloat], AfterValidator(_bounds)]
     redistribute: bool  # pictures, transcripts and clips may enter the report
     synthetic: bool  # said wherever its numbers show
     split: Literal["mode", "by_video"]  # mode: label.csv's column where it has one
@@ -40,7 +47,7 @@ class Description(Block):
 def load(folder: Path) -> Description:
     """The description of the data set in `folder`. Raises DatasetError naming the key, what it is and may be."""
     file = folder / "dataset.yaml"
-    return describe(folder.name, _read(file) if file.is_file() else {}, f"{file}")
+    return describe(folder.name, _read(file) if os.path.lexists(file) else {}, f"{file}")
 
 
 def describe(name: str, found: dict[str, object], where: str) -> Description:
@@ -59,21 +66,54 @@ def describe(name: str, found: dict[str, object], where: str) -> Description:
     try:
         return Description.model_validate(conventional | found)
     except ValidationError as error:
-        faults = "; ".join(_fault(found, fault["loc"][0], fault["msg"]) for fault in error.errors())
+        faults = "; ".join(
+            _fault(found, (*fault["loc"], "?")[0], fault["msg"]) for fault in error.errors()[:MOST_FAULTS]
+        )
         raise DatasetError(f"{where}: {faults}. Correct it there.") from None
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML in which a key is said once and nothing is said by reference: a few such lines can unfold into gigabytes."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.MarkedYAMLError(None, None, "found an alias, expected a value", self.peek_event().start_mark)
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        said = set()
+        for key, _ in node.value:
+            if key.value in said:
+                fault = f"found the key '{shown(key.value)}' again, expected it once"
+                raise yaml.MarkedYAMLError(None, None, fault, key.start_mark)
+            said.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
 def _read(file: Path) -> dict[str, object]:
+    text = decoded(file, MOST)
     try:
-        found = yaml.safe_load(file.read_text(encoding="utf-8-sig"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise DatasetError(f"{file} is not YAML: {error}. Write lines such as 'language: en'.") from None
-    if not isinstance(found or {}, dict):
-        raise DatasetError(f"{file} holds {found!r}, expected lines such as 'language: en'.")
+        found = yaml.load(text, _Loader)  # noqa: S506  a SafeLoader, see above
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise DatasetError(f"{file} is not YAML{where}: {shown(str(error.problem))}. {HELP}") from None
+    except Exception as error:  # whatever an odd document makes PyYAML say: it promises nothing
+        fault = shown(str(error)) or type(error).__name__
+        raise DatasetError(f"{file} is not YAML: {fault}. {HELP}") from None
+    if not isinstance(found, dict | None):
+        raise DatasetError(f"{file} holds {_quoted(found)}, expected lines such as 'language: en'. Correct it.")
     return {str(key): value for key, value in (found or {}).items()}
 
 
 def _fault(found: dict[str, object], key: int | str, message: str) -> str:
     if key not in Description.model_fields:
-        return f"the key '{key}' is not known; allowed are {', '.join(Description.model_fields)}"
-    return f"{key} is {found.get(str(key))!r}: {message[0].lower()}{message[1:]}"
+        return f"the key '{shown(str(key))}' is not known; allowed are {', '.join(Description.model_fields)}"
+    return f"{key} is {_quoted(found.get(str(key)))}: {message[0].lower()}{message[1:]}"
+
+
+def _quoted(value: object) -> str:
+    try:
+        return shown(reprlib.repr(value))
+    except ValueError:
+        return "a number of thousands of digits"

@@ -11,6 +11,7 @@ from pipeline.cache import Store, key
 from pipeline.errors import MediaError
 from pipeline.media import Limits, Media
 
+GIVEN_UP = "given up"  # begins the reason of a clip that may do better another time
 NAME = "{name}"  # the file's, in a cached message: the same bytes may lie under another
 
 
@@ -69,7 +70,7 @@ def examine(segments: Sequence[Segment], limits: Limits) -> tuple[dict[Segment, 
             tasks.append(_Task(segment, answer, limits))
     store = Store("probe")
     new = list({task.key: task for task in tasks if not store.find(task.key)}.values())
-    failures = _compute(new, store)
+    failures = _compute(new, store, len(tasks) - len(new))
     for task in tasks:
         entry = store.find(task.key)
         found[task.segment] = _entry(task, entry) if entry else _given_up(task, failures[task.key])
@@ -78,13 +79,20 @@ def examine(segments: Sequence[Segment], limits: Limits) -> tuple[dict[Segment, 
 
 
 def _hashes(files: list[Path]) -> dict[Path, str | MediaError]:
-    """Each file's SHA-256, read anew only where its size or time of change is new."""
+    """Each file's SHA-256, read anew only where its size or a time of change is new: nobody sets the ctime, whatever the clock does."""
     store, keys = Store("hash"), []
     found: dict[Path, str | MediaError] = {}
     for file in files:
         try:
             status = file.stat()
-            keys.append(key(path=str(file.resolve()), size=status.st_size, mtime_ns=status.st_mtime_ns))
+            keys.append(
+                key(
+                    path=str(file.resolve()),
+                    size=status.st_size,
+                    mtime_ns=status.st_mtime_ns,
+                    ctime_ns=status.st_ctime_ns,
+                )
+            )
             if not store.find(keys[-1]):
                 with store.put(keys[-1]) as part, file.open("rb") as content:
                     part.write_text(hashlib.file_digest(content, "sha256").hexdigest())
@@ -95,7 +103,7 @@ def _hashes(files: list[Path]) -> dict[Path, str | MediaError]:
     return found
 
 
-def _compute(tasks: list[_Task], store: Store) -> dict[str, workers.Failure]:
+def _compute(tasks: list[_Task], store: Store, before: int) -> dict[str, workers.Failure]:
     """Decode what is not in the cache; what crashed or overran, by its key, is not kept there."""
     failures = {}
     outcomes = workers.run(
@@ -105,6 +113,7 @@ def _compute(tasks: list[_Task], store: Store) -> dict[str, workers.Failure]:
         workers=params.workers(),
         threads=params.threads(),
         limits=params.load("limits", params.Limits),
+        before=before,
     )
     for outcome in outcomes:
         task = tasks[outcome.index]
@@ -133,4 +142,4 @@ def _entry(task: _Task, entry: Path) -> Facts | MediaError:
 
 
 def _given_up(task: _Task, failure: workers.Failure) -> MediaError:
-    return MediaError(failure.reason, f"{task.segment.path.name} was given up: {failure.message}.")
+    return MediaError(f"{GIVEN_UP}: {failure.reason}", f"{task.segment.path.name} was given up: {failure.message}.")

@@ -2,18 +2,17 @@
 
 import os
 import re
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from pipeline import media
-from pipeline.datasets.refusal import Refusal
+from pipeline.datasets.refusal import CONTROL, Refusal, printable
 from pipeline.errors import DatasetError, MediaError
+from pipeline.media import VIDEOS
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-VIDEOS = frozenset(
-    {"3gp", "avi", "flv", "m2ts", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "mts", "ogv", "ts", "webm", "wmv"}
-)
 SOUNDS = frozenset({"aac", "flac", "m4a", "mp3", "ogg", "opus", "wav", "wma"})
 SIDECARS = ("srt", "vtt", "txt")  # the first that is there wins: those with times before those without
 MEANT = {
@@ -24,6 +23,9 @@ MEANT = {
 }
 IGNORED_NAMES = frozenset({"Thumbs.db", "desktop.ini"})
 IGNORED_SUFFIXES = (".dvc", ".part")
+BOMS_16 = (b"\xff\xfe", b"\xfe\xff")
+EXCEL = " (in Excel: 'CSV UTF-8')"
+BEFORE = 20  # characters that a message quotes before a wrong byte
 
 
 @dataclass(frozen=True)
@@ -102,25 +104,58 @@ def extension(name: str) -> str:
     return PurePosixPath(name).suffix.lower().lstrip(".")
 
 
-def printable(path: Path | str) -> str:
-    """As it is, bytes that are not UTF-8 written as \\xff."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
+def content(file: Path, most: int) -> bytes:
+    """A file's bytes. Raises DatasetError where it is no regular file, cannot be read or has more than `most` bytes."""
+    try:
+        status = file.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise DatasetError(f"{file} is a folder, pipe or device, expected a regular file. Remove it.")
+        if status.st_size > most:
+            raise DatasetError(
+                f"{printable(file)} has {status.st_size:,} bytes, expected at most {most:,}. Split or shorten it."
+            )
+        return file.read_bytes()
+    except OSError as error:
+        raise DatasetError(
+            f"{printable(file)} cannot be read ({error.strerror}), expected a regular file. Restore or remove it."
+        ) from None
 
 
-def _walk(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
+def decoded(file: Path, most: int) -> str:
+    """A text file's content, without its byte order mark. Raises DatasetError, naming the first byte that is not UTF-8."""
+    raw = content(file, most)
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = raw[: error.start].decode("utf-8-sig", "ignore")
+        lines = re.split(r"\r\n?|\n", before)
+        where = f"after '{printable(lines[-1][-BEFORE:])}'" if lines[-1] else "at its start"
+        guess = "UTF-16" if raw[:2] in BOMS_16 else "GB18030 or Windows-1252, perhaps"
+        raise DatasetError(
+            f"{printable(file)} is not UTF-8: line {len(lines)} holds the byte 0x{raw[error.start]:02x} {where} ({guess}). "
+            f"Save it as UTF-8{EXCEL if file.suffix == '.csv' else ''}."
+        ) from None
+
+
+def _walk(folder: Path) -> Iterator[Path]:
     """Every file below, folders that are named like a video too; a link back to a folder above is not followed."""
-    real = folder.resolve()
-    if real in above:
-        return
-    for path in _listed(folder):
-        if path.is_dir() and extension(path.name) not in VIDEOS:
-            yield from _walk(path, (*above, real))
-        else:
+    waiting: list[tuple[Path, tuple[Path, ...]]] = [(folder, ())]
+    while waiting:
+        path, above = waiting.pop()
+        if above and (not path.is_dir() or extension(path.name) in VIDEOS):
             yield path
+        elif (real := path.resolve()) not in above:
+            waiting += [(below, (*above, real)) for below in reversed(_listed(path))]
 
 
 def _listed(folder: Path) -> list[Path]:
-    paths = sorted(folder.iterdir(), key=lambda path: os.fsencode(path.name))
+    try:
+        paths = sorted(folder.iterdir(), key=lambda path: os.fsencode(path.name))
+    except OSError as error:
+        raise DatasetError(
+            f"{printable(folder)} cannot be listed ({error.strerror}), expected a folder that can. "
+            "Allow it (chmod), shorten its path, or remove it."
+        ) from None
     return [p for p in paths if not (p.name.startswith(".") or p.name in IGNORED_NAMES or _unfinished(p.name))]
 
 
@@ -130,6 +165,8 @@ def _unfinished(name: str) -> bool:
 
 def _fault(file: Path, path: str) -> tuple[str, str] | None:
     """Why the file must not be opened (a pipe would hang whoever does)."""
+    if CONTROL.search(path):  # as in the ids of label.csv: a stage prints ids, and a terminal acts on these
+        return "name", f"The name of {printable(path)} holds a control character, expected none. Rename it."
     if path != printable(path):
         return "name", f"The name of {printable(path)} is not UTF-8, which DVC and Parquet need. Rename it."
     try:

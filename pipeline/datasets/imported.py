@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
+import pyarrow as pa
+
 from pipeline import assets, paths, tables
 from pipeline.errors import DatasetError, TableError
 
@@ -30,7 +32,7 @@ def read(folder: Path) -> Imported | None:
     hashes = [assets.sha256(file) for file in there.values()]
     try:
         frames = {modality: _frames(modality, file) for modality, file in there.items()}
-    except TableError:
+    except (TableError, KeyError, pa.ArrowException):
         raise DatasetError(f"{folder}/features is damaged. Remove {folder} and import it again.") from None
     return Imported(sha256("".join(hashes).encode()).hexdigest(), frames)
 

@@ -15,8 +15,10 @@ from io import StringIO
 from pathlib import Path, PurePosixPath
 
 from pipeline.datasets.description import Description
-from pipeline.datasets.refusal import Refusal
+from pipeline.datasets.folder import decoded
+from pipeline.datasets.refusal import CONTROL, Refusal, shown
 from pipeline.errors import DatasetError
+from pipeline.tables import NUMBER
 
 COLUMNS = (
     *("video_id", "clip_id", "text", "label", "label_T", "label_A", "label_V", "annotation", "mode"),
@@ -24,7 +26,14 @@ COLUMNS = (
 )
 DELIMITERS = (",", ";", "\t")
 CLOSE = 0.75  # difflib's ratio: lable is label (0.80), title is not file (0.67)
-HOSTILE = re.compile(r"[/\\\x00-\x1f\x7f]|^\.\.?$")
+MOST = 64 << 20  # bytes; CMU-MOSEI's 23,000 rows are 3 MiB
+MOST_FAULTS = 100_000  # of a file; one with more is no label file
+MOST_COLUMNS = 100  # that are looked at for a misspelt name
+LAST = 1e6  # seconds; no video lasts for eleven days
+LONGEST_HEADER = 10_000  # characters that are looked at to tell the delimiter
+LONGEST_ID = 255  # characters; a file's name has as many bytes
+HOSTILE = re.compile(rf"[/\\]|{CONTROL.pattern}|^\.\.?$")
+OUTSIDE = re.compile(rf"[A-Za-z]:|\w+://|(?s:.*){CONTROL.pattern}")
 CSV_HELP = "Put a cell that holds the delimiter, a quote or a line break in quotes, and double the quotes within."
 
 
@@ -74,15 +83,20 @@ class _Cells:
         found = self.text(column)
         if found is None:
             return None
-        try:
-            value = float(found)
-        except ValueError:
-            value = math.nan
-        if low <= value <= high and math.isfinite(value):
+        value = float(found) if NUMBER.fullmatch(found) else math.nan
+        if low <= value <= high:
             return value
-        within = f"from {low:g} to {high:g}" if math.isfinite(high) else f"of at least {low:g}"
-        self.faults.append((column, found, f"expected a number {within}, with a point for decimals. Correct it"))
+        wanted = f"expected a number from {low:g} to {high:g}, with a point for decimals. Correct it"
+        self.faults.append((column, shown(found), wanted))
         return None
+
+    def words(self, column: str) -> str | None:
+        """Text that may hold anything but NUL, which no text has and few tools survive."""
+        found = self.text(column)
+        if found and "\0" in found:
+            self.faults.append((column, f"'{shown(found)}'", "expected no NUL character. Remove it"))
+            return None
+        return found
 
 
 def read(file: Path, description: Description) -> tuple[list[Row], list[Refusal]]:
@@ -96,6 +110,11 @@ def read(file: Path, description: Description) -> tuple[list[Row], list[Refusal]
             named.faults = [("", f"{len(cells)} cells", f"expected {len(header)}. {CSV_HELP.rstrip('.')}")]
         rows.append(replace(row, refused=bool(named.faults)))
         refused += [_refusal(file, row, *fault) for fault in named.faults]
+        if len(refused) > MOST_FAULTS:
+            raise DatasetError(
+                f"{file} has more than {MOST_FAULTS:,} faults, expected rows of {len(header)} cells below its header. "
+                f"Correct it; the first is: {refused[0].message}"
+            )
     return rows, refused
 
 
@@ -106,17 +125,17 @@ def _row(cells: _Cells, header: list[str], description: Description) -> Row:
         video_id=_part_of_id(cells, "video_id"),
         clip_id=_part_of_id(cells, "clip_id"),
         file=_file(cells),
-        start=cells.number("start", 0, math.inf),
-        end=cells.number("end", 0, math.inf),
-        text=cells.text("text"),
+        start=cells.number("start", 0, LAST),
+        end=cells.number("end", 0, LAST),
+        text=cells.words("text"),
         label=cells.number("label", low, high),
         label_T=cells.number("label_T", low, high),
         label_A=cells.number("label_A", low, high),
         label_V=cells.number("label_V", low, high),
-        annotation=cells.text("annotation"),
+        annotation=cells.words("annotation"),
         mode=cells.text("mode"),
     )
-    if "label" in header and not cells.text("label") and not row.text:
+    if "label" in header and not cells.text("label") and not cells.text("text"):
         cells.faults.append(("label", "nothing", "expected a label, or a text for a clip without one. Fill either in"))
     if row.end is not None and row.end <= (row.start or 0.0):
         cells.faults.append(("end", f"{row.end:g}", "expected a time after start. Correct either"))
@@ -128,7 +147,11 @@ def _part_of_id(cells: _Cells, column: str) -> str | None:
     if not found and not cells.text("file"):
         cells.faults.append((column, "nothing", "expected the id. Fill it in"))
     if found and HOSTILE.search(found):
-        cells.faults.append((column, repr(found), "expected no slash, '..' or control character. Rename the clip"))
+        wanted = "expected no slash, '..' or control character. Rename the clip"
+        cells.faults.append((column, f"'{shown(found)}'", wanted))
+        return None
+    if found and len(found) > LONGEST_ID:
+        cells.faults.append((column, shown(found), f"expected at most {LONGEST_ID} characters. Shorten it"))
         return None
     return found
 
@@ -138,8 +161,9 @@ def _file(cells: _Cells) -> str | None:
     if found is None:
         return None
     path = PurePosixPath(found.replace("\\", "/"))
-    if path.is_absolute() or ".." in path.parts or re.match(r"[A-Za-z]:|.*[\x00-\x1f]", found):
-        cells.faults.append(("file", repr(found), "expected a path below the data set's folder. Move the clip there"))
+    if path.is_absolute() or ".." in path.parts or OUTSIDE.match(found):
+        wanted = "expected a path below the data set's folder. Move the clip there"
+        cells.faults.append(("file", f"'{shown(found)}'", wanted))
         return None
     return str(path)
 
@@ -151,13 +175,14 @@ def _refusal(file: Path, row: Row, column: str, found: str, wanted: str) -> Refu
 
 def _table(file: Path) -> tuple[list[str], list[tuple[int, list[str]]], list[Refusal]]:
     """Header, (line, cells) of every row that is not blank, and what is no CSV."""
-    text = _decoded(file)
-    first_line = text.lstrip().split("\n", 1)[0]
+    text = decoded(file, MOST)
+    first_line = re.split(r"[\r\n]", text.lstrip()[:LONGEST_HEADER], maxsplit=1)[0]
     delimiter = max(DELIMITERS, key=lambda mark: len(_known(first_line.split(mark))))
     lines, refused = [], []
     for first, last, cells, fault in _numbered(text, delimiter):
         if fault:
-            message = f"{file}, lines {first} to {last}: {fault}. {CSV_HELP}"
+            where = f"line {first}" if first == last else f"lines {first} to {last}"
+            message = f"{file}, {where}: found {fault}. {CSV_HELP}"
             refused.append(Refusal(str(file), "cells", message, first))
         elif any(cell.strip() for cell in cells):
             lines.append((first, cells))
@@ -176,21 +201,17 @@ def _numbered(text: str, delimiter: str) -> Iterator[tuple[int, int, list[str], 
         except StopIteration:
             return
         except csv.Error as error:
-            cells, fault = [], str(error)
+            cells, fault = [], _fault(str(error))
         yield first, reader.line_num, cells, fault
 
 
-def _decoded(file: Path) -> str:
-    raw = file.read_bytes()
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        guess = "UTF-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "GB18030 or Windows-1252, perhaps"
-        raise DatasetError(
-            f"{file} is not UTF-8: line {line} holds the byte 0x{raw[error.start]:02x} ({guess}). "
-            "Save it as UTF-8 (in Excel: 'CSV UTF-8')."
-        ) from None
+def _fault(said: str) -> str:
+    """What csv found, and what it expected, in words that tell somebody with a spreadsheet what to look for."""
+    if "field larger" in said:
+        return f"a cell of more than {csv.field_size_limit():,} characters, expected fewer (is a quote not closed?)"
+    if "end of data" in said:
+        return "a quote that is not closed, expected one at the end of the cell"
+    return "text after a closing quote, expected the next cell"
 
 
 def _known(names: list[str]) -> dict[int, str]:
@@ -203,12 +224,13 @@ def _known(names: list[str]) -> dict[int, str]:
 def _header(file: Path, names: list[str]) -> list[str]:
     known = _known(names)
     columns = set(known.values())
+    found = shown(", ".join(names) or "(none)")
     if len(columns) < len(known):
-        raise DatasetError(f"{file} names a column twice: {', '.join(names)}. Remove one.")
+        raise DatasetError(f"{file} names a column twice: {found}; expected each once. Remove one.")
     identified = "file" in columns or {"video_id", "clip_id"} <= columns
     if not identified or not columns & {"text", "label"}:
         raise DatasetError(
-            f"{file} has the columns {', '.join(names) or '(none)'}; expected video_id and clip_id (or file), and text or "
+            f"{file} has the columns {found}; expected video_id and clip_id (or file), and text or "
             "label. Name them so in its first line; commas, semicolons or tabs between them."
         )
     return [known.get(place, name) for place, name in enumerate(names)]
@@ -217,8 +239,8 @@ def _header(file: Path, names: list[str]) -> list[str]:
 def _misspelt(file: Path, line: int, header: list[str]) -> Iterator[Refusal]:
     """Columns that are not read, but are named almost as one of ours that is not there."""
     ours = {column.casefold(): column for column in COLUMNS}
-    for name in header:
+    for name in header[:MOST_COLUMNS]:
         close = get_close_matches(name.strip().casefold(), ours, 1, CLOSE)
         if close and name not in COLUMNS and (meant := ours[close[0]]) not in header:
-            message = f"{file}, line {line}: found '{name}', expected '{meant}'; rename it, it is not read."
+            message = f"{file}, line {line}: found '{shown(name)}', expected '{meant}'; rename it, it is not read."
             yield Refusal(str(file), "column", message, line)

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from pipeline.datasets.folder import Video, printable
+from pipeline.datasets.folder import Video
 from pipeline.datasets.imported import Imported
 from pipeline.datasets.labels import Row
-from pipeline.datasets.refusal import Refusal
+from pipeline.datasets.refusal import Refusal, printable, shown
 
 OWN = "0"  # clip_id of a video that is one clip
 
@@ -47,8 +47,11 @@ class Matcher:
         self._keys = _keys(videos)
         self._by_path = {_plain(video.path): video for video in videos}
         self._by_stem: dict[str, list[Video]] = defaultdict(list)
+        self._by_case: dict[str, Video] = {}
         for video in videos:
-            self._by_stem[_plain("/".join(filter(None, (video.parent, video.stem))))].append(video)
+            stem = _plain("/".join(filter(None, (video.parent, video.stem))))
+            self._by_stem[stem].append(video)
+            self._by_case |= {_plain(video.path).casefold(): video, stem.casefold(): video}
 
     def by_path(self) -> list[Clip]:
         """Without label.csv, every video is a clip and its path gives the key.
@@ -78,12 +81,7 @@ class Matcher:
         if row.file:
             video = self._by_path.get(_plain(row.file))
             return [video] if video else []
-        if not row.id:
-            return []
-        stems = [f"{row.video_id}/{row.clip_id}", f"{row.video_id}_{row.clip_id}"]
-        if row.segment:
-            stems.append(str(row.video_id))
-        return [video for stem in stems for video in self._by_stem.get(_plain(stem), [])]
+        return [video for stem in _stems(row) for video in self._by_stem.get(_plain(stem), [])]
 
     def _clips(self, rows: list[Row], found: list[list[Video]], text_only: bool) -> Iterator[Clip]:
         for row, videos in zip(rows, found, strict=True):
@@ -101,10 +99,17 @@ class Matcher:
                 yield Clip(str(row.video_id), str(row.clip_id), None, row)
             else:
                 wanted = "a text, or a video as " * text_only + _expected(row)
-                fault = f"found no video for it, expected {wanted}. Add it, or remove the row"
+                fault = f"found {self._near(row)}, expected {wanted}. Add it, or remove the row"
                 if self.imported is not None:
                     fault = f"{self.folder}/features has no clip {row.id}. Remove the row, or import the data set again"
                 self._refuse_row(row, "no clip", fault)
+
+    def _near(self, row: Row) -> str:
+        """What lies there in place of a row's video."""
+        for name in [row.file] if row.file else _stems(row):
+            if near := self._by_case.get(_plain(name).casefold()):
+                return f"{printable(near.path)}, which differs in upper and lower case"
+        return "no video for it"
 
     def _usable(self, clips: Iterable[Clip]) -> Iterator[Clip]:
         """Clips whose video may be opened and whose key is new."""
@@ -112,10 +117,10 @@ class Matcher:
         for clip in clips:
             if clip.video and clip.video.fault:
                 self._refuse(clip.video, *clip.video.fault, clip=clip)
-            elif clip.id in first:
-                self._refuse_again(clip, first[clip.id])
+            elif (plain := _plain(clip.id)) in first:
+                self._refuse_again(clip, first[plain])
             else:
-                first[clip.id] = clip
+                first[plain] = clip
                 yield clip
 
     def _refuse_again(self, clip: Clip, first: Clip) -> None:
@@ -147,9 +152,17 @@ def _plain(path: str) -> str:
     return unicodedata.normalize("NFC", path)
 
 
+def _stems(row: Row) -> list[str]:
+    """What a row's video may be called: its path without extension (and without Raw)."""
+    if not row.id:
+        return []
+    whole = [str(row.video_id)] if row.segment else []
+    return [row.id, f"{row.video_id}_{row.clip_id}", *whole]
+
+
 def _expected(row: Row) -> str:
     if row.file:
-        return row.file
+        return shown(row.file)
     stem = f"{row.video_id}/{row.clip_id}"
     whole = f", or {row.video_id}.<ext> to cut it from" if row.segment else ""
     return f"Raw/{stem}.<ext>, {stem}.<ext> or {row.video_id}_{row.clip_id}.<ext>{whole}"

@@ -1,6 +1,13 @@
-"""What is left out, and why."""
+"""What is left out, and why; and how a message quotes what it found, so that no name or cell can act on a terminal."""
 
+import re
 from dataclasses import dataclass
+
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+NOT_PRINTABLE = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]"
+)  # surrogates: how Python keeps bytes that are not UTF-8
+LONGEST = 100  # characters of a cell that a message quotes
 
 
 @dataclass(frozen=True)
@@ -12,3 +19,14 @@ class Refusal:
     message: str
     row: int | None = None  # line of label.csv, its header being line 1
     id: str | None = None
+
+
+def printable(text: object) -> str:
+    """As it is; control characters, and bytes that are not UTF-8, written as \\x1b and \\xff."""
+    return NOT_PRINTABLE.sub(lambda found: f"\\x{ord(found[0]) & 0xFF:02x}", str(text))
+
+
+def shown(text: str) -> str:
+    """A cell in a message: printable, and of a long one the beginning and the length."""
+    cut = printable(text[:LONGEST])
+    return cut if len(text) <= LONGEST else f"{cut}… ({len(text):,} characters)"

@@ -5,11 +5,14 @@ import re
 from pathlib import Path
 from typing import TypedDict
 
+from pipeline.datasets.folder import decoded
 from pipeline.errors import DatasetError
 
-TIME = r"(?:(\d+):)?(\d{1,2}):(\d{2})[.,](\d{1,3})"
+MOST = 16 << 20  # bytes; a day of speech is one mebibyte
+TIME = r"(?:(\d{1,4}):)?(\d{1,2}):(\d{2})[.,](\d{1,3})"
 TIMING = re.compile(rf"^\s*{TIME}\s+-->\s+{TIME}")
-MARKUP = re.compile(r"<[^>]*>|\{\\[^}]*\}")
+MARKUP = re.compile(r"<[^<>]*>|\{\\[^{}]*\}")  # without < within, since thousands of them would take hours
+LONG_REFERENCE = re.compile(r"&#\d{8,};?")  # of a character; none has so many digits, and int() refuses thousands
 
 
 class Cue(TypedDict):
@@ -25,13 +28,16 @@ def read(file: Path, start: float | None = None, end: float | None = None) -> tu
 
     A .txt tells no times, so it says nothing of a segment. Raises DatasetError.
     """
-    text = _decoded(file)
+    text = decoded(file, MOST)
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise DatasetError(f"{file}: line {line} holds the byte 0x00, expected text. Save it as UTF-8.")
     if file.suffix.lower() == ".txt":
         return (text.strip() or None, []) if start is None and end is None else (None, [])
     cues = parse(text)
     if not cues and text.strip().removeprefix("WEBVTT").strip():
         raise DatasetError(
-            f"{file} has no cue. Expected lines such as '00:00:01,000 --> 00:00:02,500', text below each."
+            f"{file} has no cue, expected lines such as '00:00:01,000 --> 00:00:02,500', text below each. Correct or remove it."
         )
     kept = _within(cues, start, end)
     return " ".join(cue["text"] for cue in kept) or None, kept
@@ -45,7 +51,8 @@ def parse(text: str) -> list[Cue]:
         for number, line in enumerate(lines):
             if timing := TIMING.match(line):
                 start, end = _seconds(*timing.groups()[:4]), _seconds(*timing.groups()[4:])
-                said = html.unescape(MARKUP.sub("", " ".join(lines[number + 1 :])))
+                said = MARKUP.sub("", " ".join(lines[number + 1 :]))
+                said = html.unescape(LONG_REFERENCE.sub(" ", said))
                 if end > start and said.split():
                     cues.append(Cue(start=start, end=end, text=" ".join(said.split())))
                 break
@@ -64,10 +71,3 @@ def _within(cues: list[Cue], start: float | None, end: float | None) -> list[Cue
 
 def _seconds(hours: str | None, minutes: str, seconds: str, fraction: str) -> float:
     return int(hours or 0) * 3600 + int(minutes) * 60 + int(seconds) + int(fraction.ljust(3, "0")) / 1000
-
-
-def _decoded(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DatasetError(f"{file} is not UTF-8 ({error.reason} at byte {error.start}). Save it as UTF-8.") from None

@@ -10,7 +10,7 @@ from annotated_types import Ge, Le
 from pydantic import model_validator
 
 from pipeline.datasets.match import Clip
-from pipeline.datasets.refusal import Refusal
+from pipeline.datasets.refusal import Refusal, shown
 from pipeline.params import Block
 from pipeline.tables import SPLITS
 
@@ -75,7 +75,7 @@ def shared(values: Mapping[str, str | None], splits: Mapping[str, str]) -> list[
 def _refusal(clip: Clip, file: Path) -> Refusal:
     line, found = (clip.row.line, clip.row.mode) if clip.row else (None, None)
     message = (
-        f"{file}, line {line}, column mode: found {found or 'nothing'}, expected train, valid or test. "
+        f"{file}, line {line}, column mode: found {shown(found or 'nothing')}, expected train, valid or test. "
         "Fill it in, or write 'split: by_video' in dataset.yaml."
     )
     return Refusal(str(file), "mode", message, line, clip.id)

@@ -35,9 +35,10 @@ def facts(data: Dataset) -> Iterator[tuple[str, str]]:
     heard = [row["confidence"] for row in data.transcripts.values() if row["source"] == "recogniser"]
     sure = [confidence for confidence in heard if confidence is not None]
     yield "Recogniser's mean confidence", f"{np.mean(sure):.2f}" if sure else "none heard"
-    for key, words in (("shared_videos", "Videos in several splits"), ("shared_texts", "Texts in several splits")):
-        yield words, f"{len(data.settings.get(key, [])):,}"
+    for kind in ("videos", "texts", "contents"):
+        yield f"{kind.capitalize()} in several splits", f"{len(data.settings.get(f'shared_{kind}', [])):,}"
     yield "Contents that occur more than once", f"{len(data.settings.get('duplicates', [])):,}"
+    yield "Degraded (the flags say how)", f"{sum(clip['status'] == 'degraded' for clip in clips):,}"
     yield "Failed in extraction", f"{sum(len(part.failed) for part in extracted.values()):,}"
     yield "Refused", f"{len(data.refused):,}"
 
@@ -110,6 +111,10 @@ def tables(data: Dataset, shown: bool) -> Iterator[Table]:
     yield Table("Videos in several splits", ("Video",), [(video,) for video in settings.get("shared_videos", [])])
     texts = settings.get("shared_texts", []) if shown else []
     yield Table("Texts in several splits", ("Text",), [(shortened(text),) for text in texts])
+    contents = [(", ".join(ids),) for ids in settings.get("shared_contents", [])]
+    yield Table("Contents in several splits", ("Clips",), contents)
+    elsewhere = [(other, ", ".join(ids)) for other, ids in settings.get("elsewhere", {}).items()]
+    yield Table("Contents that another data set holds too", ("Data set", "Clips"), elsewhere)
     same = [(", ".join(ids),) for ids in settings.get("duplicates", [])]
     yield Table("Clips with the same content", ("Clips",), same)
 
