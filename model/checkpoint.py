@@ -10,6 +10,7 @@ from transformers import BertModel
 
 from model import build, find
 from model.encoders import bert_from
+from model.files import altered, sha256
 from model.network import BaseNetwork, Dims
 from pipeline import tables
 from pipeline.errors import TableError
@@ -22,10 +23,13 @@ PREDICTIONS = "predictions.parquet"
 CONTRIBUTIONS = "contributions.parquet"
 
 
-def save(folder: Path, network: BaseNetwork, run: dict[str, Any]) -> None:
-    """Write run.json and the weights; equal weights give equal bytes."""
-    tables.write_json(folder / RUN, run)
-    save_file({name: value.contiguous().cpu() for name, value in network.state_dict().items()}, folder / WEIGHTS)
+def save(folder: Path, network: BaseNetwork, run: Mapping[str, Any]) -> dict[str, Any]:
+    """Write the weights and run.json, which holds their hash; equal weights give equal bytes. Returns run.json."""
+    weights = folder / WEIGHTS
+    save_file({name: value.contiguous().cpu() for name, value in network.state_dict().items()}, weights)
+    made = {**run, "weights_sha256": sha256(weights)}
+    tables.write_json(folder / RUN, made)
+    return made
 
 
 def describe(folder: Path) -> dict[str, Any]:
@@ -34,7 +38,7 @@ def describe(folder: Path) -> dict[str, Any]:
 
 
 def load(folder: Path) -> BaseNetwork:
-    """The network with the weights of the run's best epoch. Raises TableError where none were kept."""
+    """The network with the weights of the run's best epoch. Raises TableError where none were kept, or others lie there."""
     weights = folder / WEIGHTS
     if not weights.is_file():
         raise TableError(
@@ -42,6 +46,8 @@ def load(folder: Path) -> BaseNetwork:
             "Name a run whose run.json says weights: true, or set train.keep to all and run: dvc repro train"
         )
     run = describe(folder)
+    if wrong := altered(weights, run.get("weights_sha256", "none")):  # as before the key was there
+        raise TableError(f"{wrong} Restore it with: dvc checkout data/runs; or train anew with: dvc repro")
     config = run["encoder_config"]
     network = network_of(run, bert_from(config, find(run["network"]).POOLER) if config else None)
     network.load_state_dict(load_file(weights))

@@ -13,6 +13,7 @@ from transformers import BertConfig, BertModel
 from transformers.utils import logging
 
 from model.batch import Batch
+from model.files import altered
 from model.network import Dims
 from pipeline.errors import AssetError
 
@@ -154,12 +155,17 @@ def where_present(features: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor
     return torch.where((lengths > 0)[:, None], features, torch.zeros_like(features))
 
 
-def load_bert(source: Path | str, pooler: bool) -> BertModel:
-    """A pretrained BERT from a folder or, where the network allows, by its hub name. Raises AssetError."""
+def load_bert(source: Path | str, pooler: bool, sha256: str | None = None) -> BertModel:
+    """A pretrained BERT from a folder or, where the network allows, by its hub name; of safetensors alone.
+
+    sha256: of the weights in a folder; None: whatever they are. Raises AssetError.
+    """
+    if isinstance(source, Path):
+        _check_weights(source, sha256)
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
-        return BertModel.from_pretrained(source, add_pooling_layer=pooler)
+        return BertModel.from_pretrained(source, add_pooling_layer=pooler, use_safetensors=True)
     except (OSError, ValueError) as error:
         raise AssetError(
             f"No BERT model at {source}: {str(error).splitlines()[0]}\nSet text.encoder in params.yaml to packaged, "
@@ -170,6 +176,20 @@ def load_bert(source: Path | str, pooler: bool) -> BertModel:
 def bert_from(config: dict[str, Any], pooler: bool) -> BertModel:
     """A BERT of this shape with random weights, to be filled from a checkpoint."""
     return BertModel(BertConfig.from_dict(config), add_pooling_layer=pooler)
+
+
+def _check_weights(folder: Path, sha256: str | None) -> None:
+    weights, pickled = folder / "model.safetensors", folder / "pytorch_model.bin"
+    if pickled.is_file() and not weights.is_file():
+        raise AssetError(
+            f"{folder} holds {pickled.name}, a pickle, which may run code of whoever made it; expected {weights.name}. "
+            'Convert it on a machine that you would let it run on: python -c "from transformers import BertModel; '
+            f"BertModel.from_pretrained('{folder}').save_pretrained('{folder}')\""
+        )
+    if sha256 and weights.is_file() and (wrong := altered(weights, sha256)):
+        raise AssetError(
+            f"{wrong} Restore it; or, to take it as it is, make everything anew with: dvc repro -fs text; dvc repro"
+        )
 
 
 def _steps(batch: Batch, modalities: list[str]) -> torch.Tensor:

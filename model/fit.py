@@ -13,8 +13,9 @@ from model import metrics
 from model.batch import Batch, Clips
 from model.hyper import Fit, Group
 from model.network import BaseNetwork, Output
+from model.resume import Keeper
 from pipeline import tables
-from pipeline.errors import ParamsError
+from pipeline.errors import ParamsError, TableError
 
 EVALUATION_BATCH = 64
 
@@ -56,43 +57,110 @@ def fit(
     params: Fit,
     seed: int,
     tell: Callable[[Mapping[str, Any]], None] = lambda row: None,
+    keeper: Keeper | None = None,
 ) -> History:
     """Train in place and leave the weights of the epoch that the validation split prefers (hyper.Fit says how).
 
-    tell: called with each epoch's row of the curves.
-    Raises ParamsError where the loss ceases to be a number.
+    tell: called with each epoch's row of the curves; keeper: of the state between epochs, from which a training that
+    was stopped goes on as if it had not been.
+    Raises ParamsError where a loss ceases to be a number, TableError where what a clip brings is none.
     """
     network.to(device())
-    optimizer = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[params.optimizer](
-        _groups(network, groups, params)
-    )
-    plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=params.plateau) if params.plateau else None
-    curves: list[dict[str, Any]] = []
-    ulabels: list[pa.Table] = []
-    best_epoch, weights = 0, {}
-    for epoch in range(1, params.max_epochs + 1):
-        terms = _train_epoch(network, train, optimizer, params, seed, epoch)
-        if not np.isfinite(sum(terms.values())):
-            raise ParamsError(
-                f"The loss of epoch {epoch} is not finite. Lower the learning rates under networks in params.yaml "
-                f"(now {', '.join(f'{name} {group.lr:g}' for name, group in groups.items())}), then: dvc repro train"
-            )
-        curves.append(
-            {"epoch": epoch, "train_loss": sum(terms.values()), **_validate(network, valid, params, seed, epoch)}
-        )
-        curves[-1] |= {f"loss_{name}": value for name, value in terms.items()}
-        tell(curves[-1])
-        if plateau:
-            plateau.step(_criterion(curves[-1], params))
-        if (made := network.ulabels()) is not None:
-            ulabels.append(made.add_column(0, tables.ULABELS.field("epoch"), pa.array([epoch] * len(made), pa.int32())))
-        if not best_epoch or _criterion(curves[-1], params) < _criterion(curves[best_epoch - 1], params):
-            best_epoch = epoch
-            weights = {name: value.clone() for name, value in network.state_dict().items()}
-        if epoch - best_epoch >= params.patience:
+    course = _Course(network, groups, params)
+    if keeper and (state := keeper.found()):
+        course.restore(state)
+    for epoch in range(len(course.curves) + 1, params.max_epochs + 1):
+        if course.best_epoch and len(course.curves) - course.best_epoch >= params.patience:
             break
-    network.load_state_dict(weights)
-    return History(curves, pa.concat_tables(ulabels) if ulabels else None, best_epoch)
+        terms = _train_epoch(network, train, course.optimizer, groups, params, seed, epoch)
+        row: dict[str, Any] = {"epoch": epoch, "train_loss": sum(terms.values())}
+        row |= _validate(network, valid, groups, params, seed, epoch)
+        row |= {f"loss_{name}": value for name, value in terms.items()}
+        course.add(row, params)
+        tell(row)
+        if keeper:
+            keeper.keep(epoch, course.state)
+    network.load_state_dict(course.weights)
+    return History(course.curves, pa.concat_tables(course.ulabels) if course.ulabels else None, course.best_epoch)
+
+
+class _Course:
+    """A training between two epochs: all that decides how it goes on, and what it has brought so far.
+
+    weights: of the best epoch.
+    """
+
+    def __init__(self, network: BaseNetwork, groups: Mapping[str, Group], params: Fit) -> None:
+        self.network = network
+        self.optimizer: torch.optim.Optimizer = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[
+            params.optimizer
+        ](_groups(network, groups, params))
+        self.plateau = (
+            torch.optim.lr_scheduler.ReduceLROnPlateau(self.optimizer, patience=params.plateau)
+            if params.plateau
+            else None
+        )
+        self.curves: list[dict[str, Any]] = []
+        self.ulabels: list[pa.Table] = []
+        self.best_epoch = 0
+        self.weights: dict[str, torch.Tensor] = {}
+
+    def add(self, row: dict[str, Any], params: Fit) -> None:
+        """An epoch has ended with this row of the curves."""
+        epoch = row["epoch"]
+        self.curves.append(row)
+        if self.plateau:
+            self.plateau.step(_criterion(row, params))
+        if (made := self.network.ulabels()) is not None:
+            epochs = pa.array([epoch] * len(made), pa.int32())
+            self.ulabels.append(made.add_column(0, tables.ULABELS.field("epoch"), epochs))
+        if not self.best_epoch or _criterion(row, params) < _criterion(self.curves[self.best_epoch - 1], params):
+            self.best_epoch = epoch
+            self.weights = {name: value.clone() for name, value in self.network.state_dict().items()}
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "network": self.network.state_dict(),
+            "remembered": self.network.remembered(),
+            "optimizer": self.optimizer.state_dict(),
+            "plateau": self.plateau.state_dict() if self.plateau else None,
+            "curves": self.curves,
+            "ulabels": _packed(self.ulabels),
+            "best_epoch": self.best_epoch,
+            "weights": self.weights,
+            "cpu_generator": torch.get_rng_state(),
+            "cuda_generators": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self.network.load_state_dict(state["network"])
+        self.network.recall(state["remembered"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.plateau:
+            self.plateau.load_state_dict(state["plateau"])
+        self.curves = state["curves"]
+        self.ulabels = _unpacked(state["ulabels"])
+        self.best_epoch = state["best_epoch"]
+        self.weights = state["weights"]
+        torch.set_rng_state(state["cpu_generator"])
+        for place, generator in enumerate(state["cuda_generators"][: torch.cuda.device_count()]):
+            torch.cuda.set_rng_state(generator, place)
+
+
+def _packed(made: list[pa.Table]) -> torch.Tensor | None:
+    """Tables as the bytes of one Arrow stream."""
+    if not made:
+        return None
+    stream = pa.BufferOutputStream()
+    with pa.ipc.new_stream(stream, made[0].schema) as writer:
+        for table in made:
+            writer.write_table(table)
+    return torch.frombuffer(bytearray(stream.getvalue()), dtype=torch.uint8)
+
+
+def _unpacked(packed: torch.Tensor | None) -> list[pa.Table]:
+    """In one table, of the same chunks: the bytes that Parquet makes of them may depend on these."""
+    return [] if packed is None else [pa.ipc.open_stream(pa.py_buffer(packed.numpy())).read_all()]
 
 
 def check(params: Fit, clips: int) -> None:
@@ -111,7 +179,13 @@ def forward(network: BaseNetwork, batch: Batch) -> Output:
 
 
 def _train_epoch(
-    network: BaseNetwork, train: Clips, optimizer: torch.optim.Optimizer, params: Fit, seed: int, epoch: int
+    network: BaseNetwork,
+    train: Clips,
+    optimizer: torch.optim.Optimizer,
+    groups: Mapping[str, Group],
+    params: Fit,
+    seed: int,
+    epoch: int,
 ) -> dict[str, float]:
     """The mean of each term of the loss over the clips."""
     network.train()
@@ -119,14 +193,19 @@ def _train_epoch(
     for step in train.steps(params.batch, params.accumulate, seed, epoch):
         clips = sum(len(batch) for batch in step)
         optimizer.zero_grad()
-        for batch in (batch.to(device()) for batch in step):
+        for held in step:
+            if epoch == 1:
+                _check_inputs(held)
+            batch = held.to(device())
             output = forward(network, batch)
             terms = network.loss(output, batch)
             share = len(batch) / clips if params.gradients == "mean" else 1.0
             (sum(terms.values(), torch.zeros(())) * share).backward()
             network.observe(output, batch, epoch)
-            for name, term in terms.items():
-                totals[name] = totals.get(name, 0.0) + term.item() * len(batch)
+            values = {name: term.item() for name, term in terms.items()}
+            _check_loss(values, batch, f"loss of epoch {epoch}", groups)
+            for name, value in values.items():
+                totals[name] = totals.get(name, 0.0) + value * len(batch)
         if params.gradients == "mean" or len(step) == params.accumulate:
             if params.clip:
                 torch.nn.utils.clip_grad_value_(network.parameters(), params.clip)
@@ -135,22 +214,57 @@ def _train_epoch(
 
 
 @torch.inference_mode()
-def _validate(network: BaseNetwork, valid: Clips, params: Fit, seed: int, epoch: int) -> dict[str, float | None]:
+def _validate(
+    network: BaseNetwork, valid: Clips, groups: Mapping[str, Group], params: Fit, seed: int, epoch: int
+) -> dict[str, float | None]:
     """Loss, MAE and correlation of the validation split; the loss over clips, or over batches (hyper.Fit)."""
     by_clip = params.validation == "clips"
     batches = list(valid.ordered(EVALUATION_BATCH)) if by_clip else valid.drawn(params.batch, seed, epoch)
     losses, sizes, predictions, labels = [], [], [], []
     network.eval()
     for positions in batches:
-        batch = valid.batch(positions).to(device())
+        held = valid.batch(positions)
+        if epoch == 1:
+            _check_inputs(held)
+        batch = held.to(device())
         output = forward(network, batch)
-        losses.append(sum(term.item() for term in network.loss(output, batch).values()))
+        values = {name: term.item() for name, term in network.loss(output, batch).items()}
+        _check_loss(values, batch, f"validation loss of epoch {epoch}", groups)
+        losses.append(sum(values.values()))
         sizes.append(len(batch))
         predictions.append(output["fusion"].prediction.float().cpu().numpy())
         labels.append(batch.labels.cpu().numpy())
     loss = float(np.average(losses, weights=sizes if by_clip else None))
     p, y = np.concatenate(predictions), np.concatenate(labels)
     return {"valid_loss": loss, "valid_mae": metrics.mae(p, y), "valid_corr": metrics.corr(p, y)}
+
+
+def _check_loss(terms: Mapping[str, float], batch: Batch, name: str, groups: Mapping[str, Group]) -> None:
+    """Raise ParamsError where a batch's loss is not a number. terms: the loss by branch."""
+    if not np.isfinite(sum(terms.values())):
+        raise ParamsError(
+            f"The {name} is not finite: found {', '.join(f'{term} {value:g}' for term, value in terms.items())}, "
+            f"expected numbers, in the batch of {', '.join(batch.ids)}. Look at these clips with: rawmsa show "
+            "<dataset>/<clip>; or lower the learning rates under networks in params.yaml "
+            f"(now {', '.join(f'{group} {settings.lr:g}' for group, settings in groups.items())}), then: dvc repro train"
+        )
+
+
+def _check_inputs(batch: Batch) -> None:
+    """Raise TableError where an input or a label is not a number; a network may make a number of it all the same, and
+    then learn NaN."""
+    odd = []
+    for name, x in {**batch.inputs, "label": batch.labels}.items():
+        fine = torch.isfinite(x).reshape(len(batch), -1).all(1).tolist()
+        if not all(fine):
+            odd.append(
+                f"{name} of {', '.join(clip for clip, is_fine in zip(batch.ids, fine, strict=True) if not is_fine)}"
+            )
+    if odd:
+        raise TableError(
+            f"Found values that are not finite, expected numbers: {'; '.join(odd)}. Look at these clips with: rawmsa show "
+            "<dataset>/<clip>; correct or leave out what data/raw has of them, then: dvc repro"
+        )
 
 
 def _criterion(row: Mapping[str, Any], params: Fit) -> float:

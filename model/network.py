@@ -6,7 +6,7 @@ The loop, the checkpoint and `predict` know no more than this file, so a further
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
 import torch
@@ -89,3 +89,10 @@ class BaseNetwork(nn.Module):
     def ulabels(self) -> pa.Table | None:
         """The u-labels as they stand (tables.ULABELS less the epoch), from a network that makes some."""
         return None
+
+    def remembered(self) -> dict[str, Any]:
+        """What training has left in the network beside its state_dict: dicts, lists, tensors and what JSON knows."""
+        return {}
+
+    def recall(self, remembered: Mapping[str, Any]) -> None:
+        """Take back what `remembered` gave, tuples as lists."""

@@ -22,14 +22,16 @@ def predict(run_folder: Path, table: pa.Table, encoder: Path | str) -> pa.Table:
 
     encoder: folder or hub name of the table's text encoder, for runs that did not train one along.
     A modality that the table lacks is absent from all its clips. Raises TableError where the table's
-    features are not those of the run, or where the run's weights were not kept.
+    features are not those of the run, where the run's weights were not kept or were altered; AssetError where the
+    encoder's were.
     """
     run = checkpoint.describe(run_folder)
     check_fits(run, tables.metadata(table))
+    network = checkpoint.load(run_folder).to(device())
     source = run["hyper"]["text"]
     if run["text_width"] and source != vectors.FINETUNED:
-        table = vectors.attached(table, vectors.of(table["input_ids"].to_pylist(), source, encoder))
-    network = checkpoint.load(run_folder).to(device())
+        made = vectors.of(table["input_ids"].to_pylist(), source, encoder, run["vectors_sha256"])
+        table = vectors.attached(table, made)
     clips = clips_for(run, table)
     return infer(network, clips).take(np.argsort(clips.rows))
 

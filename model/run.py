@@ -13,9 +13,11 @@ import transformers
 
 from model import checkpoint, find, predict, vectors
 from model.encoders import load_bert
+from model.files import sha256
 from model.fit import History, check, fit, precision, seeded
 from model.hyper import Hyper
 from model.network import BRANCHES
+from model.resume import Keeper
 from pipeline import tables
 
 SECONDS_A_LINE = 15  # of progress
@@ -52,30 +54,41 @@ class Job:
     vectors: Path | None
     threads: int
 
+    @property
+    def name(self) -> str:
+        return f"{self.table.stem}/{self.network}-{self.seed}"
 
-def train(job: Job, folder: Path, ended: Callable[[], None] = lambda: None) -> dict[str, Any]:
+
+def train(
+    job: Job, folder: Path, keeper: Keeper | None = None, ended: Callable[[], None] = lambda: None
+) -> dict[str, Any]:
     """Fit on the train and valid splits, then write the run's files into `folder`, made here. Returns run.json.
 
-    ended: called at the end of every epoch.
+    keeper: of the state between epochs; ended: called at the end of every epoch.
     """
     torch.set_num_threads(job.threads)
     table = tables.read_arrow(job.table)
     metadata = tables.metadata(table)
     seeded(job.seed)
     has_text = any(len(tokens) for tokens in table["input_ids"])
-    if job.vectors and has_text:
-        table = vectors.attached(table, tables.read_arrow(job.vectors)["text"])
-    bert = load_bert(job.encoder, find(job.network).POOLER) if has_text and not job.vectors else None
+    bert, vectors_sha256 = None, None
+    if has_text and job.vectors:
+        made = tables.read_arrow(job.vectors)
+        table = vectors.attached(table, made["text"])
+        vectors_sha256 = tables.metadata(made)["sha256"]
+    elif has_text:
+        bert = load_bert(job.encoder, find(job.network).POOLER, metadata["encoder_sha256"])
     run = _describe(job, metadata, bert.config.to_diff_dict() if bert else None)
+    run["vectors_sha256"] = vectors_sha256
     run["text_width"] = bert.config.hidden_size if bert else vectors.width(table)
     network = checkpoint.network_of(run, bert)
     seen, held_out = (predict.clips_for(run, table, split) for split in ("train", "valid"))
     check(job.hyper.fit, len(seen))
-    history = fit(network, seen, held_out, job.hyper.groups, job.hyper.fit, job.seed, _Teller(job, ended))
+    history = fit(network, seen, held_out, job.hyper.groups, job.hyper.fit, job.seed, _Teller(job, ended), keeper)
     run |= {"best_epoch": history.best_epoch, "epochs": len(history.curves)}
     run["valid"] = {name: history.best[f"valid_{name}"] for name in ("loss", "mae", "corr")}
     folder.mkdir(parents=True)
-    checkpoint.save(folder, network, run)
+    run = checkpoint.save(folder, network, run)
     _write(folder, history)
     tables.write(folder / checkpoint.PREDICTIONS, predict.infer(network, predict.clips_for(run, table)))
     tested = predict.contributions(network, predict.clips_for(run, table, "test"), job.seed)
@@ -86,9 +99,12 @@ def train(job: Job, folder: Path, ended: Callable[[], None] = lambda: None) -> d
 def vectors_of(job: Job, file: Path) -> None:
     """Write the token vectors that the job's network takes, in the order of its table."""
     torch.set_num_threads(job.threads)
-    tokens = tables.read_arrow(job.table)["input_ids"].to_pylist()
-    made = vectors.of(tokens, job.hyper.text, job.encoder)
-    tables.write_arrow(file, pa.table({"text": made}), {})
+    table = tables.read_arrow(job.table)
+    tokens, source = table["input_ids"].to_pylist(), job.hyper.text
+    of_encoder = tables.metadata(table)["encoder_sha256"] if source == vectors.FROZEN else None
+    made = vectors.of(tokens, source, job.encoder, of_encoder)
+    hashed = of_encoder if source == vectors.FROZEN else sha256(Path(source))
+    tables.write_arrow(file, pa.table({"text": made}), {"sha256": hashed})
 
 
 def untrainable(table: pa.Table) -> str | None:
@@ -111,7 +127,7 @@ class _Teller:
 
     def __init__(self, job: Job, ended: Callable[[], None]) -> None:
         self.ended = ended
-        self.name = f"{job.table.stem}/{job.network}-{job.seed}"
+        self.name = job.name
         self.last = time.monotonic()
 
     def __call__(self, row: Mapping[str, Any]) -> None:

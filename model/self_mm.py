@@ -1,7 +1,7 @@
 """Self-MM: one multimodal and three unimodal tasks over shared features (Yu et al., AAAI 2021)."""
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import pyarrow as pa
 import torch
@@ -89,3 +89,9 @@ class Network(BaseNetwork):
     def ulabels(self) -> pa.Table | None:
         made = self.ulgm.modalities and self.ulgm.settings["labels"] == "generated"
         return self.ulgm.table() if made else None
+
+    def remembered(self) -> dict[str, Any]:
+        return self.ulgm.remembered()
+
+    def recall(self, remembered: Mapping[str, Any]) -> None:
+        self.ulgm.recall(remembered)

@@ -6,7 +6,7 @@ equation (7) stands alone where equation (6) would divide by zero.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -103,6 +103,13 @@ class Ulgm:
         schema = pa.schema(list(tables.ULABELS)[1:])
         arrays = {name: pa.array(columns.get(name, nothing), from_pandas=True) for name in schema.names[1:]}
         return pa.table({"id": clips, **arrays}, schema=schema)
+
+    def remembered(self) -> dict[str, Any]:
+        """What it keeps, for `recall` of another."""
+        return {name: value for name, value in vars(self).items() if name.startswith("_")}
+
+    def recall(self, remembered: Mapping[str, Any]) -> None:
+        vars(self).update(remembered)
 
     def _stored(self, stored: torch.Tensor | None, batch: Batch, otherwise: torch.Tensor) -> torch.Tensor:
         """(B,): what is stored of the batch's clips, `otherwise` (B,) of those not observed before."""

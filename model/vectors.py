@@ -15,6 +15,7 @@ import torch
 from transformers import AutoTokenizer
 
 from model.encoders import load_bert
+from model.files import altered
 from pipeline import tables
 from pipeline.errors import AssetError
 
@@ -24,11 +25,14 @@ FEWEST = 2  # numbers of a vector; a header of word2vec or fastText has one
 CONTINUED = "##"  # how WordPiece marks a token that goes on with a word
 
 
-def of(tokens: Sequence[Sequence[int]], source: str, encoder: Path | str) -> pa.Array:
-    """(L_i, D) of each clip, as a column of frames; for clips of no tokens, none. Raises AssetError."""
+def of(tokens: Sequence[Sequence[int]], source: str, encoder: Path | str, sha256: str | None = None) -> pa.Array:
+    """(L_i, D) of each clip, as a column of frames; for clips of no tokens, none.
+
+    sha256: of the encoder's weights or of the GloVe file, None: whatever they are. Raises AssetError.
+    """
     if source == FROZEN:
-        return _frozen(tokens, encoder)
-    return _glove(tokens, Path(source), encoder)
+        return _frozen(tokens, encoder, sha256)
+    return _glove(tokens, Path(source), encoder, sha256)
 
 
 def attached(table: pa.Table, vectors: pa.ChunkedArray | pa.Array | None) -> pa.Table:
@@ -42,8 +46,8 @@ def width(table: pa.Table) -> int:
 
 
 @torch.inference_mode()
-def _frozen(tokens: Sequence[Sequence[int]], encoder: Path | str) -> pa.Array:
-    bert = load_bert(encoder, pooler=False).eval()
+def _frozen(tokens: Sequence[Sequence[int]], encoder: Path | str, sha256: str | None) -> pa.Array:
+    bert = load_bert(encoder, pooler=False, sha256=sha256).eval()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     bert.to(device)
 
@@ -55,7 +59,9 @@ def _frozen(tokens: Sequence[Sequence[int]], encoder: Path | str) -> pa.Array:
     return tables.sequences((vectors(ids) for ids in tokens), bert.config.hidden_size)
 
 
-def _glove(tokens: Sequence[Sequence[int]], file: Path, encoder: Path | str) -> pa.Array:
+def _glove(tokens: Sequence[Sequence[int]], file: Path, encoder: Path | str, sha256: str | None) -> pa.Array:
+    if sha256 and file.is_file() and (wrong := altered(file, sha256)):
+        raise AssetError(f"{wrong} Restore it; or, to take it as it is, train anew with: dvc repro -fs train")
     pieces = AutoTokenizer.from_pretrained(encoder).convert_ids_to_tokens
     clips = [list(_words(pieces(list(ids)))) for ids in tokens]
     known, columns = _read(file, {word for words in clips for word in words})

@@ -1,14 +1,16 @@
 """The content-addressed cache: what was computed once is not computed again, in no experiment.
 
 An entry's key is a hash of all that decides its content (the clip's bytes and segment, the extractor's
-version, library, params and model file), so an entry is never stale and never changes. Each run of a
-stage notes which entries its parameter set uses; `rawmsa cache --prune` removes the rest.
+version, library, params and model file), so an entry is never stale and never changes. Its own hash lies
+beside it; an entry that differs from it is damaged, and made again. Each run of a stage notes which entries its parameter set uses; `rawmsa cache --prune` removes the rest.
 """
 
+import errno
 import hashlib
 import json
 import os
 import shutil
+import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,9 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline import paths
+from pipeline import assets, paths
+from pipeline.errors import CacheError
 
 KEY_LENGTH = 64
+SUM = ".sha256"  # ends the name of the file that holds an entry's hash
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 RUNS = "runs"  # kinds: all of a run but its weights,
 WEIGHTS = "weights"  # and the weights, which not every run keeps
 LOGS = "logs"  # no kind: a file for each run ever trained (paths.log), which goes with its run
@@ -39,21 +44,46 @@ class Store:
         return self.root / key[:2] / key
 
     def find(self, key: str) -> Path | None:
-        """The entry, complete, or None. An empty file is what a power cut leaves, no entry."""
+        """The entry, complete and as it was put there, or None. A damaged one is removed, and that is said."""
         path = self.path(key)
-        return path if path.is_dir() or (path.is_file() and path.stat().st_size) else None
+        if not path.exists():
+            return None
+        noted = _sum(path)
+        if noted.is_file() and noted.read_text() == _hash(path):
+            return path
+        print(f"cache: the entry {path} is damaged and will be made again", file=sys.stderr, flush=True)
+        self.remove(key)
+        return None
+
+    def remove(self, key: str) -> None:
+        _remove(self.path(key))
+        _sum(self.path(key)).unlink(missing_ok=True)
 
     @contextmanager
     def put(self, key: str) -> Iterator[Path]:
-        """A path to write a file to, or to make a folder at; it becomes the entry when the block ends well."""
+        """A path to write a file to, or to make a folder at; it becomes the entry when the block ends well.
+
+        Raises CacheError where the disk is full or may not be written to.
+        """
         path = self.path(key)
-        path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(f".{uuid.uuid4().hex}.part")
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             yield part
+            noted = part.with_suffix(SUM)
+            noted.write_text(_hash(part))
+            noted.replace(_sum(path))
             _publish(part, path)
+        except OSError as error:
+            if error.errno in UNWRITABLE or str(self.root) in str(error.filename):
+                raise CacheError(
+                    f"The cache {paths.cache()} cannot be written: {error.strerror}. Free space (rawmsa cache --prune), "
+                    "allow writing, or set RAWMSA_CACHE to another folder; then run the same command again."
+                ) from None
+            raise
         finally:
             _remove(part)
+            _remove(part.with_suffix(SUM))
 
     def remember(self, params: Any, keys: list[str]) -> None:
         """Note which entries this parameter set uses now, in place of what it used before."""
@@ -99,7 +129,8 @@ def prune() -> int:
     freed = 0
     for root in _kinds():
         used = {k for note in _notes(root) for k in note["keys"]}
-        for path in [*(p for p in _entries(root) if p.name not in used), *root.glob("??/.*.part")]:
+        unused = [path for path in _entries(root) if path.name not in used]
+        for path in [*unused, *map(_sum, unused), *root.glob("??/.*")]:
             freed += _size(path)
             _remove(path)
     return freed + _prune_logs()
@@ -112,6 +143,19 @@ def _prune_logs() -> int:
     for path in orphans:
         _remove(path)
     return freed
+
+
+def _sum(path: Path) -> Path:
+    return path.with_name(path.name + SUM)
+
+
+def _hash(path: Path) -> str:
+    """sha256 of a file; of a folder that of its files' names and hashes."""
+    if not path.is_dir():
+        return assets.sha256(path)
+    return key(
+        **{file.relative_to(path).as_posix(): assets.sha256(file) for file in sorted(path.rglob("*")) if file.is_file()}
+    )
 
 
 def _publish(part: Path, path: Path) -> None:
@@ -136,7 +180,9 @@ def _notes(root: Path) -> list[dict[str, Any]]:
 
 
 def _size(path: Path) -> int:
-    return sum(p.stat().st_size for p in path.rglob("*") if p.is_file()) if path.is_dir() else path.stat().st_size
+    if path.is_dir():
+        return sum(p.stat().st_size for p in path.rglob("*") if p.is_file())
+    return path.stat().st_size if path.exists() else 0
 
 
 def _remove(path: Path) -> None:

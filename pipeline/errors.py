@@ -21,8 +21,12 @@ class AssetError(RawmsaError):
     """Model weights (text encoder, recogniser, landmark model) cannot be had."""
 
 
+class CacheError(RawmsaError):
+    """The cache cannot be written: the disk is full, or may not be written to."""
+
+
 class BusyError(RawmsaError):
-    """Another run holds this checkout."""
+    """Another run holds this checkout, or its cache."""
 
 
 class StageError(RawmsaError):

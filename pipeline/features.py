@@ -20,7 +20,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import pyarrow as pa
@@ -28,7 +27,7 @@ import pyarrow.compute as pc
 from pydantic import ConfigDict
 
 from pipeline import cache, paths, tables, workers
-from pipeline.errors import ParamsError, TableError
+from pipeline.errors import ParamsError
 from pipeline.params import Block, Limits, check, load
 from pipeline.params import threads as load_threads
 from pipeline.params import workers as load_workers
@@ -134,6 +133,7 @@ def _compute(
         threads=load_threads(),
         limits=load("limits", Limits),
         size=int,
+        before=sum(key not in missing for key in keys.values()),
     ):
         if outcome.failure:
             failures[tasks[outcome.index][2]] = outcome.failure
@@ -148,9 +148,7 @@ def _compute(
         + (f", {absent} without {chosen.modality}" if absent else "")
     )
     if failures:
-        print(
-            f"{chosen.modality}: try the failed clips again with: dvc repro --force --single-item {chosen.modality} && dvc repro"
-        )
+        print(f"{chosen.modality}: try the failed clips again with: rawmsa retry-failed")
     return failures
 
 
@@ -205,13 +203,8 @@ def _record(
 
 
 def _load(path: Path) -> Frames:
-    """An entry of the cache. Raises TableError where it is damaged, and removes it, so that it is made anew."""
-    try:
-        with np.load(path) as entry:
-            return Frames(entry["times"], entry["x"], entry["mask"], tuple(entry["flags"].tolist()))
-    except (OSError, EOFError, ValueError, KeyError, BadZipFile):
-        path.unlink(missing_ok=True)
-        raise TableError(f"The cache's entry {path} was damaged and is removed. Run the same command again.") from None
+    with np.load(path) as entry:
+        return Frames(entry["times"], entry["x"], entry["mask"], tuple(entry["flags"].tolist()))
 
 
 def table(records: Sequence[dict[str, Any]], width: int) -> pa.Table:

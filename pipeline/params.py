@@ -5,7 +5,16 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, TypeAdapter, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    TypeAdapter,
+    ValidationError,
+)
 
 from pipeline import paths
 from pipeline.errors import ParamsError
@@ -26,7 +35,8 @@ class Limits(Block):
 
     seconds: PositiveFloat  # wall clock a clip and stage
     memory_gib: PositiveFloat  # address space a worker
-    max_failed_share: Share  # of the clips computed; above it the stage stops with the first reason
+    max_failed_fraction: Share  # of a stage's clips; above it the stage ends with an error
+    checkpoint_seconds: NonNegativeFloat  # between two states of a training that are kept, at least
 
 
 def load(name: str, model: type[T], file: Path = paths.PARAMS) -> T:
@@ -59,7 +69,7 @@ def read(file: Path = paths.PARAMS) -> dict[str, Any]:
     if not file.is_file():
         raise ParamsError(f"No {file} in {Path.cwd()}. Run rawmsa from the project's folder, where dvc.yaml lies.")
     try:
-        return dict(yaml.load(file.read_text(), LOADER))
+        return dict(yaml.load(file.read_text(), LOADER))  # noqa: S506  a SafeLoader, see above
     except (yaml.YAMLError, ValueError, TypeError) as error:
         raise ParamsError(f"{file} is not a YAML mapping of blocks: {error}") from None
 

@@ -13,13 +13,14 @@ import signal
 import sys
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from filelock import FileLock, Timeout
+from filelock import FileLock, ReadWriteLock, Timeout
 
 from pipeline import paths
 from pipeline.errors import BusyError, MediaError, RawmsaError, StageError
@@ -28,6 +29,7 @@ from pipeline.params import Limits
 T = TypeVar("T")
 R = TypeVar("R")
 PR_SET_PDEATHSIG = 1
+LIBC = ctypes.CDLL(None)  # loaded here: between fork and exec nothing may be
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
@@ -36,7 +38,8 @@ THREAD_VARIABLES = (
     "NUMBA_NUM_THREADS",
 )
 SAMPLE = 8  # tasks after which the rest is estimated
-ENOUGH_FAILURES = 5  # fewer never stop a stage
+ENOUGH_FAILURES = 5  # fewer for one reason never stop a stage before its end
+INSTALLATION = ("ImportError", "ModuleNotFoundError", "AssetError", "CacheError", "NameError")  # no clip's fault
 
 
 @dataclass(frozen=True)
@@ -66,11 +69,13 @@ def run(
     threads: int,
     limits: Limits | None,
     size: Callable[[R], int] | None = None,
+    before: int = 0,
 ) -> Iterator[Outcome[R]]:
     """Yield one Outcome a task, as they end. `function` and `tasks` must pickle.
 
     limits: None lets a task take what it needs (training). size: bytes on disk of a result, for the estimate.
-    Raises StageError where so many tasks fail that the fault is not the clips'.
+    before: how many tasks of the same kind succeeded earlier. Raises StageError where the fault is not a clip's: one
+    reason stops most, or at the end more than limits.max_failed_fraction of all failed.
     """
     if not tasks:
         return
@@ -86,7 +91,7 @@ def run(
             for index, task in enumerate(tasks)
         }
         try:
-            yield from _watch(futures, title, limits, size)
+            yield from _watch(futures, title, limits, size, before)
         finally:
             pool.stop()
             pool.join()
@@ -105,18 +110,18 @@ def use_threads(threads: int) -> None:
 def die_with_parent(parent: int) -> None:
     """End this process when `parent` ends, however that ends (Linux)."""
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:
             os._exit(1)
 
 
 @contextmanager
-def lock(stage: str) -> Iterator[None]:
-    """Hold this checkout. Raises BusyError naming who holds it."""
+def lock(stage: str, alone: bool = False) -> Iterator[None]:
+    """Hold this checkout, and the cache with the runs of other checkouts, or alone. Raises BusyError naming who holds either."""
     paths.LOCK.parent.mkdir(parents=True, exist_ok=True)
     holder = paths.LOCK.with_name(paths.LOCK.name + ".json")
     try:
-        with FileLock(paths.LOCK, timeout=0):
+        with FileLock(paths.LOCK, timeout=0), _cache_lock(alone):
             holder.write_text(json.dumps({"stage": stage, "pid": os.getpid(), "since": time.strftime("%F %T")}))
             try:
                 yield
@@ -128,6 +133,21 @@ def lock(stage: str) -> Iterator[None]:
         raise BusyError(f"This checkout is held by {who}. Wait for it to end, or stop that process.") from None
 
 
+@contextmanager
+def _cache_lock(alone: bool) -> Iterator[None]:
+    """Any number of runs share a cache; what removes entries needs it for itself."""
+    paths.cache().mkdir(parents=True, exist_ok=True)
+    held = ReadWriteLock(paths.cache() / ".lock", is_singleton=False)
+    try:
+        with held.write_lock(timeout=0) if alone else held.read_lock(timeout=0):
+            yield
+    except Timeout:
+        raise BusyError(
+            f"The cache {paths.cache()} is held by {'a run' if alone else 'rawmsa cache --prune'}, of another checkout "
+            "perhaps. Wait for it to end."
+        ) from None
+
+
 def _begin(parent: int, memory_gib: float | None) -> None:
     die_with_parent(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops its workers
@@ -137,23 +157,22 @@ def _begin(parent: int, memory_gib: float | None) -> None:
 
 
 def _watch(
-    futures: dict[Any, int], title: str, limits: Limits | None, size: Callable[[R], int] | None
+    futures: dict[Any, int], title: str, limits: Limits | None, size: Callable[[R], int] | None, before: int
 ) -> Iterator[Outcome[R]]:
     progress = _Progress(title, len(futures))
-    waiting, failures, done, written = set(futures), 0, 0, 0
+    tally = _Tally(title, before, limits)
+    waiting, written = set(futures), 0
     try:
         while waiting:
             ended, waiting = wait(waiting, return_when=FIRST_COMPLETED)
             for future in sorted(ended, key=futures.__getitem__):
                 outcome: Outcome[R] = _outcome(futures[future], future)
-                done += 1
-                if outcome.failure:
-                    failures += 1
-                    _give_up(title, failures, done, limits, outcome.failure)
-                elif size and outcome.value is not None:
+                tally.add(outcome)
+                if size and outcome.value is not None:
                     written += size(outcome.value)
-                progress.step(done, failures, written)
+                progress.step(tally.done, sum(tally.reasons.values()), written)
                 yield outcome
+        tally.close()
     finally:
         progress.close()
 
@@ -174,19 +193,47 @@ def _outcome(index: int, future: Any) -> Outcome[Any]:
     except MemoryError:
         return Outcome(index, None, Failure("memory", "it needed more than limits.memory_gib of params.yaml"))
     except Exception as error:
-        trace = "".join(traceback.format_exception(error))
+        trace = str(error.__cause__ or "".join(traceback.format_exception(error)))  # the worker's own
         return Outcome(index, None, Failure(type(error).__name__, str(error) or type(error).__name__, trace))
 
 
-def _give_up(title: str, failures: int, done: int, limits: Limits | None, last: Failure) -> None:
-    """Stop where the fault is the installation's, or so general that going on is waste."""
-    installation = last.reason in ("ImportError", "ModuleNotFoundError", "AssetError", "NameError")
-    asked = limits is not None and last.reason == "ParamsError"  # every clip meets the same params
-    general = limits is not None and failures >= ENOUGH_FAILURES and failures / done > limits.max_failed_share
-    if installation or asked or general:
+class _Tally:
+    """Counts failures by reason, and stops the stage where the fault is not the clips'."""
+
+    def __init__(self, title: str, before: int, limits: Limits | None) -> None:
+        self.title, self.before, self.limits = title, before, limits
+        self.done = 0
+        self.reasons: Counter[str] = Counter()
+        self.first: dict[str, Failure] = {}
+
+    def add(self, outcome: Outcome[Any]) -> None:
+        self.done += 1
+        if not (failure := outcome.failure):
+            return
+        reason = failure.reason
+        self.reasons[reason] += 1
+        self.first.setdefault(reason, failure)
+        installation = reason in INSTALLATION
+        asked = self.limits is not None and reason == "ParamsError"  # every clip meets the same params
+        if installation or asked or (self.reasons[reason] >= ENOUGH_FAILURES and self._too_many(self.reasons[reason])):
+            self._stop(reason, self.reasons[reason], "")
+
+    def close(self) -> None:
+        """Of many failures for several reasons, the commonest is told."""
+        failures = sum(self.reasons.values())
+        if self._too_many(failures):
+            reason, _ = self.reasons.most_common(1)[0]
+            self._stop(reason, failures, ", more than limits.max_failed_fraction of params.yaml allows")
+
+    def _too_many(self, failures: int) -> bool:
+        return self.limits is not None and failures / (self.before + self.done) > self.limits.max_failed_fraction
+
+    def _stop(self, reason: str, failures: int, why: str) -> None:
+        reasons = ", ".join(f"{each} {count}" for each, count in self.reasons.most_common())
+        first = self.first[reason]
         raise StageError(
-            f"{title}: {failures} of {done} failed, the last with {last.reason}: {last.message}\n"
-            f"{last.trace}What succeeded is kept. Remedy the cause, then run the stage again."
+            f"{self.title}: {failures} of {self.before + self.done} failed{why} ({reasons}). The first with {reason}: "
+            f"{first.message}\n{first.trace}What succeeded is kept. Remedy the cause, then run the stage again."
         )
 
 

@@ -1,6 +1,7 @@
 """The command line: `rawmsa <stage or command>` and `python -m stages <stage or command>` are the same."""
 
 import ast
+import errno
 import importlib
 import os
 import sys
@@ -15,7 +16,8 @@ except ImportError:
         f"rawmsa is not installed for {sys.executable}. Activate its environment: . .venv/bin/activate (make install makes it)"
     )
 
-from pipeline import params, workers
+from pipeline import params, paths, workers
+from pipeline.cache import UNWRITABLE
 from pipeline.errors import RawmsaError
 
 STAGES = ("ingest", "transcribe", "text", "audio", "vision", "assemble", "train", "evaluate", "experiment", "report")
@@ -36,7 +38,6 @@ def demo(
 ) -> None:
     """Make the synthetic demo data set in data/raw/demo: talking faces of known sentiment, with no network."""
     from pipeline import demo as demo_set
-    from pipeline import paths
 
     demo_set.make(paths.RAW / "demo", clips, seed, params.workers())
 
@@ -178,8 +179,6 @@ def tune(
 @app.command(rich_help_panel="Commands")
 def results() -> None:
     """Print the results table of the last run and where the report lies."""
-    from pipeline import paths
-
     params.read()  # says so outside a project
     table = paths.REPORT / "tables.md"
     if not table.is_file():
@@ -190,11 +189,20 @@ def results() -> None:
 
 @app.command(rich_help_panel="Commands")
 def doctor() -> None:
-    """Look for what DVC cannot hash in data/raw (broken links, pipes, odd names) before it stops dvc repro."""
+    """Look for what would stop dvc repro: packages, model files, DVC, git, room, broken links and odd names in data/raw."""
     from stages import doctor as door
 
     params.read()  # says so outside a project
     door.main()
+
+
+@app.command("retry-failed", rich_help_panel="Commands")
+def retry_failed() -> None:
+    """Try the clips again that failed (out of time or memory, crashed), then run what is due: dvc repro."""
+    from stages import retry
+
+    params.read()  # says so outside a project
+    retry.main()
 
 
 @app.command(rich_help_panel="Commands")
@@ -227,6 +235,13 @@ def main() -> None:
         app()
     except RawmsaError as error:
         sys.exit(f"{type(error).__name__}: {error}")
+    except OSError as error:
+        if error.errno not in (*UNWRITABLE, errno.EACCES):
+            raise
+        sys.exit(
+            f"OSError: {error.filename or paths.DATA} cannot be used: {error.strerror or error}. Free space, or allow "
+            "reading and writing; then run the same command again. What was computed is kept."
+        )
 
 
 if __name__ == "__main__":

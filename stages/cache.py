@@ -14,10 +14,12 @@ LONGEST = 160  # characters of a parameter set
 def main(prune: bool) -> None:
     params.read()  # says so outside a project
     if prune:
-        with workers.lock("cache --prune"):  # a stage that runs must not lose what it makes
+        with workers.lock(
+            "cache --prune", alone=True
+        ):  # a stage that runs, here or elsewhere, must not lose what it makes
             freed = cache.prune()
         print(f"Freed {freed / 2**20:,.1f} MiB.")
-    table = Table("kind", "parameter set", "entries", "MiB", title=str(paths.cache()))
+    table = Table("kind", "parameter set", "entries", "MiB", title=escape(str(paths.cache())))
     for line in cache.usage():
         used_by = "[dim]no parameter set[/dim]" if line.params is None else escape(_short(line.params))
         table.add_row(line.kind, used_by, str(line.entries), f"{line.bytes / 2**20:,.1f}")

@@ -1,14 +1,9 @@
 """experiment: data/tables -> data/experiments/<dataset>/<name>.json (the paper's tables and figures, as params.yaml asks)."""
 
-import importlib.util
 import io
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated
 
 import pyarrow as pa
@@ -21,6 +16,7 @@ from pipeline.cache import RUNS
 from pipeline.errors import StageError
 from stages import jobs, train
 from stages.jobs import Choice, Source, Task
+from stages.reproduce import reproduce
 
 WIDTH = 1 << 16  # of a line of params.yaml: none is broken that was not
 
@@ -191,15 +187,8 @@ def _asked(name: str, dataset: str) -> bool:
 
 
 def _reproduce() -> None:
-    """dvc repro report, its output shown as it comes."""
-    if not importlib.util.find_spec("dvc"):
-        raise StageError("DVC is not installed here. Install it with: pip install 'rawmsa[extract]'")
-    python = str(Path(sys.executable).parent)  # which the stages' commands name
-    environment = {**os.environ, "PATH": f"{python}{os.pathsep}{os.environ.get('PATH', '')}"}
-    sys.stdout.flush()
-    done = subprocess.run([sys.executable, "-m", "dvc", "repro", "report"], env=environment)
-    if done.returncode:
+    if code := reproduce("report"):
         raise StageError(
-            f"dvc repro report ended with code {done.returncode}; what it printed above says why. params.yaml asks for "
+            f"dvc repro report ended with code {code}; what it printed above says why. params.yaml asks for "
             "the experiment: run the same command again to go on, what was computed is kept."
         )

@@ -5,6 +5,7 @@ import hashlib
 import io
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import model
 from model import checkpoint, run
 from model.fit import device, precision
 from model.hyper import Hyper, merged, schema
+from model.resume import Keeper
 from model.vectors import FINETUNED, FROZEN
 from pipeline import assets, cache, params, paths, tables, workers
 from pipeline.cache import RUNS, WEIGHTS
@@ -129,7 +131,8 @@ def compute(
     done: list[Task] = []
     failures: list[str] = []
     at_once = 1 if device().type == "cuda" else params.workers()
-    outcomes = workers.run(_train, tasks, title=title, workers=at_once, threads=params.threads(), limits=None)
+    train = partial(_train, seconds=params.load("limits", params.Limits).checkpoint_seconds)
+    outcomes = workers.run(train, tasks, title=title, workers=at_once, threads=params.threads(), limits=None)
     for outcome in outcomes:
         task = tasks[outcome.index]
         if outcome.failure:
@@ -138,7 +141,7 @@ def compute(
         done.append(task)
         print(f"{title}: {named(task)}: {outcome.value}", flush=True)
         for one in set(done) - set(keep()):
-            cache.Store(WEIGHTS).path(one.key).unlink(missing_ok=True)
+            cache.Store(WEIGHTS).remove(one.key)
     if failures:
         raise StageError(f"{len(failures)} of {len(tasks)} runs failed; the others are kept.\n" + "\n".join(failures))
     return len(tasks)
@@ -165,7 +168,8 @@ def _vectors(source: Source, text: str) -> Path:
 
 def _prepare(tasks: Sequence[Task]) -> None:
     """Make the token vectors that these runs take and the cache lacks. Raises StageError."""
-    lacking = {task.job.vectors: task for task in tasks if task.job.vectors and not task.job.vectors.is_file()}
+    store = cache.Store(VECTORS)
+    lacking = {task.job.vectors: task for task in tasks if task.job.vectors and not store.find(task.job.vectors.name)}
     wanted = list(lacking.values())
     outcomes = workers.run(_embed, wanted, title="token vectors", workers=1, threads=params.threads(), limits=None)
     for outcome in outcomes:
@@ -174,17 +178,27 @@ def _prepare(tasks: Sequence[Task]) -> None:
 
 
 def _embed(task: Task) -> None:
-    assert task.job.vectors
+    if not task.job.vectors:
+        raise ValueError(f"{task.folder}: its encoder is trained along, there are no vectors to make")
     with cache.Store(VECTORS).put(task.job.vectors.name) as file:
         run.vectors_of(task.job, file)
 
 
-def _train(task: Task) -> str:
-    """One run into the cache; what became of it, in a line."""
-    with logs.written(task.key) as ended, cache.Store(RUNS).put(task.key) as folder:
-        described = run.train(task.job, folder, ended)
+def _state(task: Task) -> Path:
+    """Where a training is kept until the cache has its run; `rawmsa cache --prune` removes it as it does parts."""
+    path = cache.Store(RUNS).path(task.key)
+    return path.with_name(f".{path.name}.state")
+
+
+def _train(task: Task, seconds: float) -> str:
+    """One run into the cache; what became of it, in a line. seconds: between two states of it that are kept."""
+    with logs.written(task.key) as log, cache.Store(RUNS).put(task.key) as folder:
+        keeper = Keeper(_state(task), task.job.name, seconds)
+        described = run.train(task.job, folder, keeper, log.ended)
+        log.resumed_after_epoch = keeper.resumed_after
         with cache.Store(WEIGHTS).put(task.key) as weights:
             (folder / checkpoint.WEIGHTS).rename(weights)
+    _state(task).unlink(missing_ok=True)
     mae, best, epochs = described["valid"]["mae"], described["best_epoch"], described["epochs"]
     return f"validation MAE {mae:.3f} in epoch {best} of {epochs}"
 

@@ -9,7 +9,7 @@ import re
 import resource
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -23,13 +23,26 @@ DECIDING = ("model", "pipeline", "stages", "params.yaml")  # of the project's fo
 MIB = 2**20
 
 
+class Log:
+    """What the training tells. ended: to be called at the end of every epoch; resumed_after_epoch: where an earlier
+    process was stopped, so that seconds and peaks are those of the rest."""
+
+    def __init__(self) -> None:
+        self.ends: list[float] = []
+        self.resumed_after_epoch: int | None = None
+
+    def ended(self) -> None:
+        self.ends.append(time.monotonic())
+
+
 @contextmanager
-def written(key: str) -> Iterator[Callable[[], None]]:
-    """Log what the block trains, where it ends well. Yields what is to be called at the end of every epoch."""
-    started, began, ends = datetime.now(UTC), time.monotonic(), []
+def written(key: str) -> Iterator[Log]:
+    """Log what the block trains, where it ends well."""
+    started, began, told = datetime.now(UTC), time.monotonic(), Log()
     revision, changed = _revision()
     _forget_peaks()
-    yield lambda: ends.append(time.monotonic())
+    yield told
+    ends = told.ends
     log = {
         "key": key,
         "revision": revision,  # null: no git, or no repository
@@ -37,6 +50,7 @@ def written(key: str) -> Iterator[Callable[[], None]]:
         "started": started.isoformat(timespec="seconds"),
         "seconds": round(time.monotonic() - began, 2),  # with loading and predicting
         "seconds_an_epoch": round((ends[-1] - ends[0]) / (len(ends) - 1), 3) if len(ends) > 1 else None,
+        "resumed_after_epoch": told.resumed_after_epoch,
         **_peaks(),
         "cpus": os.cpu_count(),
         "python": platform.python_version(),
@@ -52,13 +66,14 @@ def read(key: str | None) -> dict[str, Any]:
 
 def _revision() -> tuple[str | None, bool | None]:
     """The project's commit, and whether what decides a run differs from it."""
-    commit = _git("rev-parse", "HEAD")
-    return commit, bool(_git("status", "--porcelain", "--", *DECIDING)) if commit else None
+    commit = git("rev-parse", "HEAD")
+    return commit, bool(git("status", "--porcelain", "--", *DECIDING)) if commit else None
 
 
-def _git(*arguments: str) -> str | None:
+def git(*arguments: str) -> str | None:
+    """What git prints; None where it fails or is not there."""
     with suppress(OSError):
-        done = subprocess.run(("git", *arguments), capture_output=True, text=True)
+        done = subprocess.run(("git", *arguments), capture_output=True, text=True)  # noqa: S603, S607  git of PATH, as everywhere; our own arguments
         return done.stdout.strip() if done.returncode == 0 else None
     return None
 

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline import align, assemble, assets, features, ingest, media, params, tables, text, transcribe, workers
+from pipeline.datasets.refusal import printable
 from pipeline.errors import MediaError, RawmsaError, TableError
 from pipeline.features import Clip
 from pipeline.tables import Column
@@ -33,7 +34,7 @@ def predict(clips: Sequence[Path | str], run: str | None = None) -> list[dict[st
     workers.use_threads(threads)
     folder = evaluate.kept_run(run or params.load("evaluate", evaluate.Params).unlabelled_run)
     made = tables.read_json(folder / "run.json")
-    records = [_prepare(Path(clip), made, threads) for clip in clips]
+    records = _prepare_all([Path(clip) for clip in clips], made, threads)
     usable = [record for record in records if record["error"] is None]
     if usable:
         table = _table(usable, made)
@@ -65,22 +66,44 @@ def _print_table(records: Sequence[dict[str, Any]]) -> None:
         numbers = [_number(record[name]) for name in ("prediction", *tables.MODALITIES)]
         notes = record["error"] or ", ".join(record["flags"])
         cells = (Path(record["clip"]).name, *numbers, record["transcript"], notes)
-        table.add_row(*map(Text, cells))  # Text, since a str is markup
+        table.add_row(*(Text(printable(cell)) for cell in cells))  # Text, since a str is markup
     Console().print(table)
 
 
-def _prepare(path: Path, made: dict[str, Any], threads: int) -> dict[str, Any]:
-    """Everything of a clip that the network takes, or why there is nothing; no clip costs another its record."""
-    empty: dict[str, Any] = {"clip": str(path), "prediction": None, **dict.fromkeys(tables.MODALITIES)}
-    empty |= {"transcript": "", "flags": []}
+def _prepare_all(clips: Sequence[Path], made: dict[str, Any], threads: int) -> list[dict[str, Any]]:
+    """Each clip in a process that can be killed; what becomes of one costs another nothing."""
+    tasks = [(clip, made, threads) for clip in clips]
+    limits = params.load("limits", params.Limits).model_copy(update={"max_failed_fraction": 1.0})
+    records: dict[int, dict[str, Any]] = {}
+    for outcome in workers.run(
+        _prepare, tasks, title="predict", workers=params.workers(), threads=threads, limits=limits
+    ):
+        if isinstance(outcome.value, RawmsaError):  # the run's or the installation's fault, not the clip's
+            raise outcome.value
+        failure = outcome.failure
+        records[outcome.index] = outcome.value or {
+            **_empty(clips[outcome.index]),
+            "error": f"{failure.reason}: {failure.message}" if failure else None,
+        }
+    return [records[index] for index in range(len(clips))]
+
+
+def _prepare(task: tuple[Path, dict[str, Any], int]) -> dict[str, Any] | RawmsaError:
+    """In a worker: everything of a clip that the network takes. Raises MediaError."""
+    path, made, threads = task
     try:
-        return {**empty, **_read(path, made, threads), "error": None}
-    except MediaError as error:
-        return {**empty, "error": f"{error.reason}: {error.message}"}
-    except RawmsaError:  # the run's or the installation's fault, not the clip's
+        return {**_empty(path), **_read(path, made, threads)}
+    except MediaError:
         raise
-    except Exception as error:  # whatever a library makes of a clip
-        return {**empty, "error": f"{type(error).__name__}: {error}"}
+    except RawmsaError as error:
+        return error
+
+
+def _empty(path: Path) -> dict[str, Any]:
+    """The record of a clip of which nothing is known."""
+    nothing: dict[str, Any] = dict.fromkeys(("prediction", *tables.MODALITIES))
+    name = str(path).encode(errors="backslashreplace").decode()  # JSON and tables are UTF-8
+    return {"clip": name, **nothing, "transcript": "", "flags": [], "error": None}
 
 
 def _read(path: Path, made: dict[str, Any], threads: int) -> dict[str, Any]:

@@ -25,10 +25,10 @@ RUN = "run.json"
 SHORT = 8  # digits of a key or a revision that are shown
 SHOWN = 60  # characters of a value that are shown
 WIDEST = 1000  # characters of a line
-RESULTS = ("best_epoch", "epochs", "valid", "weights", "key")  # of run.json; the rest decided them
+RESULTS = ("best_epoch", "epochs", "valid", "weights", "weights_sha256", "key")  # of run.json; the rest decided them
 DERIVED = ("statistics", "encoder_config", "columns", "changes")  # long, or in what else is shown
 LOGGED = ("device", "cpus", "revision", "changed")
-COST = ("seconds", "seconds_an_epoch", "peak_memory_mib", "peak_device_memory_mib")
+COST = ("seconds", "seconds_an_epoch", "resumed_after_epoch", "peak_memory_mib", "peak_device_memory_mib")
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """rawmsa show: one clip as a picture of all its tracks, and what is known of it in figures."""
 
+import hashlib
 import re
 from collections.abc import Iterator
 from functools import partial
@@ -8,9 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from pipeline import params, paths, tables
+from pipeline.datasets.refusal import printable
 from pipeline.errors import RawmsaError
 from pipeline.report import clip, plots, tracks
 from pipeline.report.tracks import Row, Tracks
+
+LONGEST = 200  # bytes of a file's name; file systems take 255
 
 
 def main(name: str, out: Path | None, screen: bool) -> None:
@@ -21,14 +25,22 @@ def main(name: str, out: Path | None, screen: bool) -> None:
     _print(row, found)
     if not clip.drawable(found):
         raise RawmsaError(f"{found.name} has nothing to draw: {'; '.join(found.notes)}")
-    plain = re.sub(r"[^\w.-]+", "-", found.name)  # an id may hold anything
-    file = out or paths.SHOW / f"{plain}.png"
+    file = out or paths.SHOW / f"{_file_name(found.name)}.png"
     file.parent.mkdir(parents=True, exist_ok=True)
     draw = partial(clip.draw, tracks=found)
     file.write_bytes(plots.png(draw, *clip.size(found)))
     print(f"The picture: {file.resolve()}")
     if screen:
         plots.window(draw, *clip.size(found))
+
+
+def _file_name(name: str) -> str:
+    """Of letters, digits and -._, as an id may hold anything; a long one cut, and told apart by a hash."""
+    plain = re.sub(r"[^\w.-]+", "-", name)
+    if len(plain.encode()) <= LONGEST:
+        return plain
+    cut = plain.encode()[:LONGEST].decode(errors="ignore")
+    return f"{cut}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def _print(row: Row, found: Tracks) -> None:
@@ -39,7 +51,7 @@ def _print(row: Row, found: Tracks) -> None:
 
     table = Table(box=box.SIMPLE, show_header=False, pad_edge=False)
     for key, value in _facts(row, found):
-        table.add_row(key, Text(value))  # Text, since a str is markup
+        table.add_row(key, Text(printable(value)))  # Text, since a str is markup
     Console().print(table)
 
 

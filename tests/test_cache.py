@@ -1,10 +1,14 @@
 """The cache: complete entries or none, and what --prune may take."""
 
+import errno
 from pathlib import Path
 
 import pytest
 
 from pipeline import cache
+from pipeline.errors import CacheError
+
+SUM = 64  # bytes beside each entry
 
 
 @pytest.fixture(autouse=True)
@@ -26,14 +30,44 @@ def test_an_entry_is_whole_or_absent() -> None:
     with store.put(key) as part:
         part.write_text("whole")
     assert store.find(key).read_text() == "whole"
-    assert cache.prune() == len("whole")  # the half left nothing behind
+    assert cache.prune() == len("whole") + SUM  # the half left nothing behind
 
 
-def test_an_empty_file_is_no_entry() -> None:
-    store, key = cache.Store("audio"), cache.key(clip=1)
+@pytest.mark.parametrize("fault", ["flipped", "cut", "emptied", "longer", "hash lost", "file lost", "file added"])
+def test_a_damaged_entry_is_none_and_says_so(fault: str, capsys: pytest.CaptureFixture[str]) -> None:
+    store, key = cache.Store("runs"), cache.key(clip=1)
     with store.put(key) as part:
-        part.touch()
+        part.mkdir()
+        (part / "run.json").write_bytes(bytes(range(256)))
+    file, content = store.path(key) / "run.json", bytes(range(256))
+    assert store.find(key) is not None
+    match fault:
+        case "flipped":
+            file.write_bytes(content[:99] + b"?" + content[100:])
+        case "cut":
+            file.write_bytes(content[:99])
+        case "emptied":
+            file.write_bytes(b"")
+        case "longer":
+            file.write_bytes(content + b"\0")
+        case "hash lost":
+            (store.path(key).parent / f"{key}.sha256").unlink()
+        case "file lost":
+            file.unlink()
+        case "file added":
+            (store.path(key) / "more").touch()
     assert store.find(key) is None
+    assert f"{key} is damaged and will be made again" in capsys.readouterr().err
+    assert not list(store.path(key).parent.iterdir())
+
+
+def test_a_disk_that_is_full_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, key = cache.Store("audio"), cache.key(clip=1)
+    told = f"The cache {folder} cannot be written: No space left on device. Free space"
+    with pytest.raises(CacheError, match=told), store.put(key):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    with pytest.raises(PermissionError), store.put(key):
+        raise PermissionError(errno.EACCES, "Permission denied", "clip.mp4")  # the clip's fault, not the cache's
 
 
 def test_a_folder_may_be_put_twice() -> None:
@@ -43,7 +77,7 @@ def test_a_folder_may_be_put_twice() -> None:
             part.mkdir()
             (part / "run.json").write_text("{}")
     assert (store.find(key) / "run.json").read_text() == "{}"
-    assert len(list(store.path(key).parent.iterdir())) == 1
+    assert [path.name for path in sorted(store.path(key).parent.iterdir())] == [key, f"{key}.sha256"]
 
 
 def test_prune_takes_what_no_parameter_set_uses() -> None:
@@ -56,5 +90,5 @@ def test_prune_takes_what_no_parameter_set_uses() -> None:
     store.remember({"fps": 25}, keys[:2])
     lines = {str(line.params): (line.entries, line.bytes) for line in cache.usage()}
     assert lines == {"{'fps': 15}": (1, 5), "{'fps': 25}": (2, 10), "None": (1, 5)}
-    assert cache.prune() == 5
+    assert cache.prune() == 5 + SUM
     assert [store.find(key) is not None for key in keys] == [True, True, False]

@@ -1,5 +1,6 @@
 """A run's folder rebuilds its network by itself, and the train and evaluate stages keep what they should."""
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -14,7 +15,8 @@ import model
 from model import checkpoint, run
 from model.predict import clips_for, infer, predict
 from pipeline import paths, tables, workers
-from pipeline.errors import AssetError, MediaError, ParamsError, TableError
+from pipeline.errors import AssetError, ParamsError, TableError
+from pipeline.workers import Failure, Outcome
 from stages import evaluate, jobs, train
 from stages import predict as door
 from tests import tiny
@@ -111,6 +113,35 @@ def test_a_run_without_weights_says_where_they_went(folder: Path):
     (folder / "weights.safetensors").unlink()
     with pytest.raises(TableError, match="train.keep in params.yaml kept another seed's, or none"):
         predict(folder, tiny.table(), NO_ENCODER)
+
+
+def test_altered_weights_are_refused_with_the_file_both_hashes_and_the_remedy(folder: Path):
+    weights = folder / "weights.safetensors"
+    recorded = checkpoint.describe(folder)["weights_sha256"]
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    found = hashlib.sha256(content).hexdigest()
+    with pytest.raises(TableError) as error:
+        predict(folder, tiny.table(), NO_ENCODER)
+    assert str(error.value) == (
+        f"{weights} was altered: its SHA-256 begins with {found[:12]}, expected {recorded[:12]}. "
+        "Restore it with: dvc checkout data/runs; or train anew with: dvc repro"
+    )
+
+
+def test_altered_weights_that_are_placed_again_are_trained_anew(
+    project: Path, in_process: None, capsys: pytest.CaptureFixture[str]
+):
+    train.main()
+    before = _bytes(paths.RUNS)
+    (weights,) = paths.RUNS.rglob("weights.safetensors")
+    weights.write_bytes(weights.read_bytes()[:-1] + b"x")  # it is the cache's file too
+    capsys.readouterr()
+    train.main()
+    assert "computed 1, from cache 1" in capsys.readouterr().out
+    assert _bytes(paths.RUNS) == before
+    evaluate.main()
 
 
 @pytest.fixture
@@ -367,16 +398,19 @@ def test_without_tables_nothing_is_written(project: Path, stage: Any):
 
 
 def test_a_clip_that_a_library_cannot_take_costs_no_other(monkeypatch: pytest.MonkeyPatch):
-    faults = {"a": IndexError("no frame"), "b": MediaError("empty", "it is empty"), "c": AssetError("no recogniser")}
-
-    def read(path: Path, *_: object) -> dict[str, Any]:
-        raise faults[path.stem]
-
-    monkeypatch.setattr(door, "_read", read)
-    assert door._prepare(Path("a.mp4"), {}, 1)["error"] == "IndexError: no frame"
-    assert door._prepare(Path("b.mp4"), {}, 1)["error"] == "empty: it is empty"
-    with pytest.raises(AssetError):  # the installation's fault, not the clip's
-        door._prepare(Path("c.mp4"), {}, 1)
+    monkeypatch.chdir(Path(__file__).parents[1])
+    outcomes = [
+        Outcome(1, None, Failure("crashed", "its process ended with code -11")),
+        Outcome(0, {"clip": "a.mp4", "error": None}, None),
+    ]
+    monkeypatch.setattr(workers, "run", lambda *_, **__: iter(outcomes))
+    good, bad = door._prepare_all([Path("a.mp4"), Path("b.mp4")], {}, 1)
+    assert good["error"] is None
+    assert (bad["clip"], bad["prediction"]) == ("b.mp4", None)
+    assert bad["error"] == "crashed: its process ended with code -11"
+    outcomes[:] = [Outcome(0, AssetError("no recogniser"), None)]
+    with pytest.raises(AssetError, match="no recogniser"):  # the installation's fault, not the clip's
+        door._prepare_all([Path("c.mp4")], {}, 1)
 
 
 def test_show_prints_names_as_they_are_and_fails_without_a_usable_clip(

@@ -12,7 +12,7 @@ import yaml
 
 from model import experiments, metrics, ulabels
 from model.experiments import Row, Runs
-from pipeline import params, paths, tables, workers
+from pipeline import cache, params, paths, tables, workers
 from pipeline.cache import RUNS, WEIGHTS
 from pipeline.errors import ParamsError, StageError
 from pipeline.report.experiments import text
@@ -67,6 +67,7 @@ def _params(
     blocks = {
         "workers": 1,
         "threads": 1,
+        "limits": {"seconds": 600, "memory_gib": 8, "max_failed_fraction": 0.5, "checkpoint_seconds": 0},
         "train": {"networks": dict.fromkeys(trained, CHOICE), "seeds": {"default": SEEDS}, "keep": "best"},
         "networks": {name: _block(name) for name in {*trained, *baselines}},
         "experiment": {
@@ -101,7 +102,7 @@ def _read(name: str, dataset: str = "made") -> dict[str, Any]:
 
 
 def _cached(kind: str) -> list[Path]:
-    return [path for path in (paths.cache() / kind).glob("??/*") if not path.name.startswith(".")]
+    return [path for path in (paths.cache() / kind).glob("??/*") if len(path.name) == cache.KEY_LENGTH]
 
 
 def test_tables_and_figures_from_one_grid(project: Path, capsys: pytest.CaptureFixture[str]):

@@ -1,5 +1,6 @@
 """The one loop: what it learns, what it may see, and that equal seeds give equal results."""
 
+import re
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,8 @@ from model.batch import Batch, Clips
 from model.fit import History, check, fit, seeded
 from model.hyper import Fit, Group, Hyper
 from model.network import BaseNetwork, Branch, Output
-from pipeline.errors import ParamsError
+from pipeline import tables
+from pipeline.errors import ParamsError, TableError
 from tests import tiny
 
 
@@ -210,11 +212,40 @@ def test_every_clip_is_drawn_once_an_epoch_and_epochs_differ():
     assert sizes == [[4, 4], [4]]
 
 
-def test_a_loss_that_is_no_number_stops_with_the_learning_rates():
+@pytest.mark.parametrize(("clip", "name"), [("video2/07", "The loss"), ("video3/13", "The validation loss")])
+def test_a_loss_that_is_no_number_stops_with_the_batchs_clips_and_the_learning_rates(clip: str, name: str):
     network, table = Counting(), tiny.table()
-    network.loss = lambda output, batch: {"fusion": output["fusion"].prediction.mean() / 0}
-    with pytest.raises(ParamsError, match=r"loss of epoch 1 is not finite.* \(now all 1\)"):
-        fit(network, tiny.clips(table, "train"), tiny.clips(table, "valid"), ALL, _fit(), 1)
+    loss, levels = network.loss, []
+
+    def broken(output: Output, batch: Batch) -> dict[str, torch.Tensor]:
+        term = loss(output, batch)["fusion"]
+        levels.append(network.level.item())
+        later = len(network.observed) >= 3  # than the first epoch's training
+        return {"fusion": term / 0 if later and clip in batch.ids else term}
+
+    network.loss = broken
+    with pytest.raises(ParamsError) as error:
+        fit(network, tiny.clips(table, "train"), tiny.clips(table, "valid"), ALL, _fit(batch=4, max_epochs=3), 1)
+    message, shown = str(error.value), network.shown[-1]
+    assert re.match(rf"{name} of epoch [12] is not finite: found fusion -?(inf|nan), expected numbers", message)
+    assert clip in shown and len(shown) == 4
+    assert f"expected numbers, in the batch of {', '.join(shown)}. Look at these clips with: rawmsa show" in message
+    assert "lower the learning rates under networks in params.yaml (now all 1), then: dvc repro train" in message
+    assert network.level.item() == levels[-1]  # no step was taken with it
+
+
+@pytest.mark.parametrize("clip", ["video2/07", "video3/13"])  # to train on, and held out
+def test_an_input_that_is_no_number_stops_with_its_clip_and_modality(clip: str):
+    table, network = tiny.table(), Counting()
+    row = table["id"].to_pylist().index(clip)
+    frames = [tables.sequence(cell) for cell in table["audio"]]
+    frames[row] = frames[row] * np.inf
+    place = table.column_names.index("audio")
+    broken = table.set_column(place, table.schema.field(place), tables.sequences(frames, 3))
+    broken = tables.with_metadata(broken, tables.metadata(table))
+    message = f"not finite, expected numbers: audio of {clip}. Look at these clips with: rawmsa show"
+    with pytest.raises(TableError, match=message):  # of whose frames this network makes no use
+        fit(network, tiny.clips(broken, "train"), tiny.clips(broken, "valid"), ALL, _fit(), 1)
 
 
 def test_too_few_clips_for_a_summed_step_are_said_before_training():

@@ -2,14 +2,17 @@
 
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 import model
 from model import checkpoint, vectors
+from model.files import sha256
 from model.predict import predict
 from pipeline import cache, paths, tables
+from pipeline.errors import AssetError, StageError
 from stages import evaluate, jobs, train
 from tests import networks, tiny
 from tests.trainable import write_params
@@ -23,7 +26,7 @@ def params(text: str = vectors.FROZEN, seeds: tuple[int, ...] = (1, 2)) -> None:
 
 
 def kept() -> list[Path]:
-    return sorted(cache.Store(jobs.VECTORS).root.glob("??/*"))
+    return sorted(p for p in cache.Store(jobs.VECTORS).root.glob("??/*") if len(p.name) == cache.KEY_LENGTH)
 
 
 def test_vectors_are_made_once_for_all_seeds_and_are_berts(trainable: Path, in_process: None):
@@ -51,6 +54,42 @@ def test_a_run_predicts_on_another_table_as_it_did_on_its_own(trainable: Path, i
     assert found["text"].null_count == 0
     weights = (folder / checkpoint.WEIGHTS).stat().st_size
     assert weights < Path("tiny/model.safetensors").stat().st_size  # the encoder is not among them
+
+
+def test_a_run_refuses_another_encoder_than_its_vectors_are_of(trainable: Path, in_process: None):
+    table = tables.read_arrow(paths.table("made"))
+    weights = Path("tiny/model.safetensors")
+    described = tables.metadata(table) | {"encoder_sha256": sha256(weights)}
+    tables.write_arrow(paths.table("made"), tables.with_metadata(table, described), described)
+    table = tables.read_arrow(paths.table("made"))
+    params()
+    train.main()
+    folder = evaluate.kept_run("made/lf")
+    predict(folder, table, Path("tiny"))
+    tiny.bert(seed=5).save_pretrained("tiny")
+    with pytest.raises(
+        AssetError, match=r"model\.safetensors was altered: .* make everything anew with: dvc repro -fs text"
+    ):
+        predict(folder, table, Path("tiny"))
+    shutil.rmtree(cache.Store(jobs.VECTORS).root)
+    params(seeds=(1, 2, 3))
+    with pytest.raises(StageError, match=r"model\.safetensors was altered"):  # nor are more of its runs trained
+        train.main()
+
+
+def test_a_run_refuses_another_glove_file(trainable: Path, in_process: None, monkeypatch: pytest.MonkeyPatch):
+    pieces = {number: f"w{number}" for number in range(80)}
+    tokenizer = SimpleNamespace(convert_ids_to_tokens=lambda ids: [pieces[number] for number in ids])
+    monkeypatch.setattr("model.vectors.AutoTokenizer.from_pretrained", lambda _: tokenizer)
+    glove = Path("glove.txt")
+    glove.write_text("".join(f"{word} {number} 1\n" for number, word in pieces.items()))
+    params(text="glove.txt")
+    train.main()
+    folder, table = evaluate.kept_run("made/lf"), tables.read_arrow(paths.table("made"))
+    assert predict(folder, table, "a model on the hub")["fusion"].null_count == 0
+    glove.write_text(glove.read_text().replace("w9 9", "w9 8"))
+    with pytest.raises(AssetError, match=r"glove\.txt was altered: .* train anew with: dvc repro -fs train"):
+        predict(folder, table, "a model on the hub")
 
 
 def test_a_data_set_without_text_needs_no_vectors(trainable: Path, in_process: None):

@@ -57,7 +57,7 @@ def test_every_fault_is_named_at_once(tmp_path: Path) -> None:
         params.load("limits", params.Limits, file)
     message = str(caught.value)
     assert "limits.seconds: found 'soon'" in message
-    assert "limits.max_failed_share" in message and "limits.speed" in message
+    assert "limits.max_failed_fraction" in message and "limits.speed" in message
 
 
 @pytest.mark.parametrize(

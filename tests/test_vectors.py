@@ -1,5 +1,8 @@
 """Token vectors that are not trained: a frozen encoder's, and a GloVe file's for whole words."""
 
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +13,8 @@ from transformers import BertTokenizer
 
 from model import vectors
 from model.encoders import load_bert
-from pipeline import tables
+from model.files import sha256
+from pipeline import assets, tables
 from pipeline.errors import AssetError
 from tests import tiny
 
@@ -84,6 +88,32 @@ def test_words_that_the_file_does_not_know_are_zero(encoder: Path, glove: Path):
 def test_a_glove_file_that_is_not_there_is_named(encoder: Path, tmp_path: Path):
     with pytest.raises(AssetError, match=r"no GloVe file .*none\.txt.*Correct the path, or set it to frozen"):
         vectors.of([[A]], str(tmp_path / "none.txt"), encoder)
+
+
+def test_an_altered_file_makes_no_vectors(encoder: Path, glove: Path):
+    for source, file, name in ((vectors.FROZEN, encoder / "model.safetensors", "model"), (str(glove), glove, "glove")):
+        found = sha256(file)
+        assert len(vectors.of([[A]], source, encoder, found)) == 1
+        with pytest.raises(
+            AssetError,
+            match=rf"{name}\.\w+ was altered: its SHA-256 begins with {found[:12]}, expected 01234567890a\. Rest",
+        ):
+            vectors.of([[A]], source, encoder, "01234567890abc")
+
+
+def test_a_pickled_encoder_is_refused_with_how_to_convert_it(encoder: Path):
+    torch.save(load_bert(encoder, pooler=False).state_dict(), encoder / "pytorch_model.bin")
+    load_bert(encoder, pooler=False)  # beside safetensors it is not looked at
+    (encoder / "model.safetensors").unlink()
+    for loading in (lambda: load_bert(encoder, pooler=False), lambda: assets.encoder_sha256(str(encoder))):
+        with pytest.raises(
+            AssetError, match=r"holds pytorch_model\.bin, a pickle, .* expected model\.safetensors\."
+        ) as error:
+            loading()
+    command = re.search(r'python -c "(.*)"', str(error.value))
+    assert command
+    subprocess.run([sys.executable, "-c", command[1]], check=True, capture_output=True)  # as it says
+    load_bert(encoder, pooler=False)
 
 
 def test_a_line_that_is_not_a_word_and_numbers_is_named(encoder: Path, glove: Path):

@@ -13,7 +13,8 @@ from pipeline import workers
 from pipeline.errors import BusyError, MediaError, StageError, TableError
 from pipeline.params import Limits
 
-LIMITS = Limits(seconds=3, memory_gib=4, max_failed_share=0.5)
+ROOT = Path(__file__).parents[1]
+LIMITS = Limits(seconds=3, memory_gib=4, max_failed_fraction=0.5, checkpoint_seconds=0)
 
 
 def behave(task: str | int) -> int:
@@ -53,7 +54,7 @@ def test_each_fault_costs_one_task() -> None:
 
 
 def test_a_message_that_says_all_comes_without_a_traceback() -> None:
-    known, unknown = (outcome.failure for outcome in run(["known", "fail"]))
+    known, unknown, _, _ = (outcome.failure for outcome in run(["known", "fail", 1, 2]))
     assert (known.reason, known.message, known.trace) == ("TableError", "made is damaged", "")
     assert unknown.message == "no such thing" and "Traceback" in unknown.trace
 
@@ -63,8 +64,22 @@ def test_one_and_two_workers_agree() -> None:
 
 
 def test_too_many_failures_stop_the_stage_with_the_cause() -> None:
-    with pytest.raises(StageError, match="5 of 5 failed, the last with ValueError: no such thing"):
+    with pytest.raises(
+        StageError, match=r"5 of 5 failed \(ValueError 5\). The first with ValueError: no such thing\n\W*Traceback"
+    ):
         run(["fail"] * 9, 1)
+
+
+def test_at_the_end_the_failed_fraction_decides() -> None:
+    told = r"3 of 5 failed, more than limits.max_failed_fraction of params.yaml allows \(corrupt 2, TableError 1\)"
+    with pytest.raises(StageError, match=told):
+        run(["refuse", 1, "known", 2, "refuse"], 1)
+
+
+def test_what_succeeded_before_counts() -> None:
+    """A clip that fails again and again must not stop the rest of its thousands."""
+    outcomes = list(workers.run(behave, ["fail"] * 6, title="test", workers=1, threads=1, limits=LIMITS, before=6))
+    assert len(outcomes) == 6
 
 
 def test_a_missing_package_stops_the_stage_at_once() -> None:
@@ -87,6 +102,38 @@ def test_a_second_run_is_told_who_holds_the_checkout(tmp_path: Path, monkeypatch
         pass
     with workers.lock("audio"):
         assert True  # free again
+
+
+def test_pruning_waits_for_runs_of_other_checkouts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAWMSA_CACHE", str(tmp_path / "shared"))
+    code = """
+import sys
+from pipeline import workers
+with workers.lock(sys.argv[1], alone=len(sys.argv) > 2):
+    print("held", flush=True)
+    sys.stdin.readline()
+"""
+
+    def elsewhere(name: str, *arguments: str) -> subprocess.Popen[str]:
+        (tmp_path / name).mkdir(exist_ok=True)
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        command = [sys.executable, "-c", code, name, *arguments]
+        return subprocess.Popen(
+            command, cwd=tmp_path / name, env=environment, text=True, stdin=-1, stdout=-1, stderr=-1
+        )
+
+    first, second = elsewhere("one"), elsewhere("two")
+    assert first.stdout.readline() == second.stdout.readline() == "held\n"  # two runs share a cache
+    _, told = elsewhere("three", "alone").communicate("\n")
+    assert "is held by a run, of another checkout perhaps. Wait for it to end." in told
+    first.communicate("\n")
+    second.kill()
+    second.wait()
+    third = elsewhere("three", "alone")
+    assert third.stdout.readline() == "held\n"
+    _, told = elsewhere("one").communicate("\n")
+    assert "is held by rawmsa cache --prune" in told
+    third.communicate("\n")
 
 
 def test_workers_end_with_a_killed_parent(tmp_path: Path) -> None:

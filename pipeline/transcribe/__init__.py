@@ -87,7 +87,7 @@ def transcript(clip: Row, text: Row, heard: Heard | None, options: Params) -> Ro
 def run(options: Params) -> None:
     """The stage: write data/transcripts/<dataset>.parquet for every data set and print one line.
 
-    Raises StageError where more clips fail than limits.max_failed_share allows, AssetError.
+    Raises StageError where more clips fail than limits.max_failed_fraction allows, AssetError.
     """
     clips = tables.read(paths.CLIPS).to_pylist()
     texts = {(row["dataset"], row["id"]): row for row in tables.read(paths.TEXTS).to_pylist()}
@@ -110,7 +110,7 @@ def run(options: Params) -> None:
             "then: dvc repro --force --single-item transcribe && dvc repro"
         )
     if any(result is not None and (result.obstacle or "").startswith(FAILED) for result in heard):
-        print("transcribe: try the failed clips again with: dvc repro --force --single-item transcribe && dvc repro")
+        print("transcribe: try the failed clips again with: rawmsa retry-failed")
 
 
 def _hear_all(pairs: Sequence[tuple[Row, Row]], options: Params) -> tuple[list[Heard | None], str]:
@@ -127,7 +127,7 @@ def _hear_all(pairs: Sequence[tuple[Row, Row]], options: Params) -> tuple[list[H
     tasks = [Task(*pairs[index], options, threads, key) for key, index in missing.items()]
     if keys:
         store.remember(options.model_dump(exclude={"word_times"}), list(keys.values()))
-    failures = _compute(tasks, threads)
+    failures = _compute(tasks, threads, sum(key not in missing for key in keys.values()))
     for index, key in keys.items():
         failed = key in failures
         heard[index] = Heard.nothing(f"{FAILED}: {failures[key]}") if failed else _load(store.path(key))
@@ -135,11 +135,17 @@ def _hear_all(pairs: Sequence[tuple[Row, Row]], options: Params) -> tuple[list[H
     return heard, effort + (f" ({_listed(Counter(failures.values()))})" if failures else "")
 
 
-def _compute(tasks: Sequence[Task], threads: int) -> dict[str, str]:
-    """Hear these clips into the cache; return why some failed, by key."""
-    limits = params.load("limits", params.Limits)
+def _compute(tasks: Sequence[Task], threads: int, before: int) -> dict[str, str]:
+    """Hear these clips into the cache; return why some failed, by key. before: how many were heard earlier."""
     outcomes = workers.run(
-        _keep, tasks, title="transcribe", workers=params.workers(), threads=threads, limits=limits, size=int
+        _keep,
+        tasks,
+        title="transcribe",
+        workers=params.workers(),
+        threads=threads,
+        limits=params.load("limits", params.Limits),
+        size=int,
+        before=before,
     )
     return {tasks[outcome.index].key: outcome.failure.reason for outcome in outcomes if outcome.failure}
 

@@ -1,0 +1,19 @@
+"""Whether a file that a run depends on is still the one it was."""
+
+import hashlib
+from pathlib import Path
+
+DIGITS = 12  # of a hash in a message
+
+
+def sha256(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def altered(file: Path, expected: str) -> str | None:
+    """The beginning of a message that it has another SHA-256; None where it has this one."""
+    found = sha256(file)
+    if found == expected:
+        return None
+    return f"{file} was altered: its SHA-256 begins with {found[:DIGITS]}, expected {expected[:DIGITS]}."
