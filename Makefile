@@ -31,7 +31,14 @@ lint: install ## ruff and mypy
 	ruff format --check .
 	mypy
 
+torture: install ## 2,000 mutated files and every hostile one through the pipeline, 10,000 mutated pickles; prints counts
+	python -m tests.torture
+	python -m tests.fuzz_pickles 10000
+
+kills: install ## dvc repro killed at 50 random moments and run again: the same bytes; prints counts
+	python -m tests.kills
+
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1	\2/' | expand -t 16
 
-.PHONY: install demo repro test lint help
+.PHONY: install demo repro test lint torture kills help

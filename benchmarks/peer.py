@@ -163,8 +163,9 @@ def _install(venv: Path) -> None:
     if any(venv.glob("lib/python*/site-packages/MMSA")):
         return
     print(f"peer: making {venv} with {' '.join(REQUIREMENTS)}", flush=True)
-    subprocess.run([sys.executable, "-m", "venv", venv], check=True)
-    subprocess.run([venv / "bin" / "python", "-m", "pip", "install", "--quiet", *REQUIREMENTS], check=True)
+    subprocess.run([sys.executable, "-m", "venv", venv], check=True)  # noqa: S603  our own command
+    pip = (venv / "bin" / "python", "-m", "pip")
+    subprocess.run([*pip, "install", "--quiet", *REQUIREMENTS], check=True)  # noqa: S603  our own command
 
 
 def _synthetic(out: Path) -> Path:
@@ -174,13 +175,11 @@ def _synthetic(out: Path) -> Path:
     shutil.copy(paths.PARAMS, project / paths.PARAMS)
     if not (project / paths.table(SYNTHETIC)).exists():
         file = out / f"{SYNTHETIC}.pkl"
-        encoder = assets.encoder("packaged")
-        assert isinstance(encoder, Path)
-        peer_synthetic.make(file, encoder)
+        peer_synthetic.make(file, Path(assets.encoder("packaged")))
         shutil.rmtree(project / paths.DATA, ignore_errors=True)
         options = ("--dataset", SYNTHETIC, "--convention", "mosi", "--language", "en")
         for command in (("import", str(file), *options), *((stage,) for stage in WAY)):
-            subprocess.run([sys.executable, "-m", "stages", *command], cwd=project, env=_environment(), check=True)
+            subprocess.run([sys.executable, "-m", "stages", *command], cwd=project, env=_environment(), check=True)  # noqa: S603  our own command
     return project
 
 
@@ -209,7 +208,7 @@ def _add_vectors(table: pa.Table, pkl: Path) -> None:
     table = vectors.attached(table, vectors.of(table["input_ids"].to_pylist(), vectors.FROZEN, encoder))
     names = [SEPARATOR.join(id.rsplit("/", 1)) for id in table["id"].to_pylist()]
     clips = {name: tables.sequence(cell) for name, cell in zip(names, table["text"], strict=True)}
-    content = pickle.loads(pkl.read_bytes())
+    content = pickle.loads(pkl.read_bytes())  # noqa: S301  exported a moment ago
     for split in (content[name] for name in peer_runner.SPLITS):
         count, _, longest = split["text_bert"].shape
         split["text"] = np.zeros((count, longest, vectors.width(table)), np.float32)  # (N, L, D)
@@ -222,7 +221,7 @@ def _cut(benchmark: Benchmark) -> list[str]:
     """Where the export's rule of lengths (the field's) takes tokens or frames from MMSA that ours has."""
     table = tables.read_arrow(paths.table(benchmark.dataset))
     with benchmark.pkl.open("rb") as file:
-        train = pickle.load(file)["train"]
+        train = pickle.load(file)["train"]  # noqa: S301  exported a moment ago
     columns = {"text": "input_ids", "audio": "audio", "vision": "vision"}
     lines = []
     for modality, column in columns.items():
@@ -242,7 +241,7 @@ def _theirs(benchmark: Benchmark, seed: int) -> peer_table.Result:
         print(f"peer: MMSA, {benchmark.network}, seed {seed}", flush=True)
         told = {"network": benchmark.network, "pkl": benchmark.pkl, "seed": seed, "epochs": benchmark.epochs}
         options = [text for name, value in (told | {"out": file}).items() for text in (f"--{name}", str(value))]
-        subprocess.run([*benchmark.command("train"), *options], env=_environment(), check=True)
+        subprocess.run([*benchmark.command("train"), *options], env=_environment(), check=True)  # noqa: S603  our own command
 
     asked = {"network": benchmark.network, "data": benchmark.content, "encoder": benchmark.metadata["encoder_sha256"]}
     return _had(file, asked | {"config": benchmark.config, "epochs": benchmark.epochs}, train)

@@ -39,7 +39,8 @@ def run(dataset: str, peer: list[str], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     files = {"state": folder / "ours.npz", "out": folder / "peer.npz"}
     found = ours(dataset, files["state"])
-    subprocess.run([*peer, *(text for name, file in files.items() for text in (f"--{name}", file))], check=True)
+    options = [text for name, file in files.items() for text in (f"--{name}", file)]
+    subprocess.run([*peer, *options], check=True)  # noqa: S603  our own command
     theirs = dict(np.load(files["out"]))
     if found.keys() != theirs.keys():
         raise SystemExit(f"Only one side has {', '.join(sorted(found.keys() ^ theirs.keys()))}.")
@@ -93,7 +94,6 @@ def trained(dataset: str) -> tuple[Network, Clips]:
     width = bert.config.hidden_size
     run = {**source.metadata, "network": "self_mm", "hyper": job.hyper.model_dump(), "text_width": width}
     network = checkpoint.network_of(run, bert)
-    assert isinstance(network, Network)
     train, valid = (predict.clips_for(run, tables.read_arrow(source.file), split) for split in ("train", "valid"))
     fit(network, train, valid, job.hyper.groups, job.hyper.fit, SEED)
     return network, train

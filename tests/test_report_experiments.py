@@ -270,7 +270,7 @@ def test_the_figures() -> None:
     (cases,) = _rows(experiments.text("mosi", "figure5"))
     assert cases == [
         ["Clip", "m-label", "prediction", "text", "vision", "true text", "Transcript"],
-        ["v1/1", "+0.80", "+0.71", "-0.27", "-0.21", "-1.00", SECRET],
+        ["v1/1", "+0.80", "+0.71", "-0.27", "-0.21", "-1.00", SECRET.replace("<", r"\<")],
     ]
     page = write()
     assert "Figure 4: distribution of the u-labels by epoch, mosi, seed 1112, the best by validation" in page
@@ -312,6 +312,17 @@ def test_synthetic_figures_say_so() -> None:
     assert all(
         "demo (synthetic demo)" in caption for caption in captions if "Table 4" in caption or "Figure" in caption
     )
+
+
+def test_a_row_named_like_a_formula_is_a_text_in_the_csv() -> None:
+    scored("mosi")
+    named = record("table4")
+    named["rows"][0]["label"] = '=HYPERLINK("http://x")'
+    made(named)
+    write()
+    labels = {line["row"] for line in csv.DictReader(_text("experiments.csv").splitlines())}
+    assert """'=HYPERLINK("http://x")""" in labels
+    assert not any(label.startswith("=") for label in labels)
 
 
 def test_csv_and_latex_of_the_experiments() -> None:

@@ -144,7 +144,9 @@ def _column(file: Path, split: str, field: str, values: Any) -> list[Any]:
 
 
 def _string(value: Any) -> str:
-    """As UTF-8 can hold it: half of a surrogate pair becomes a question mark."""
+    """As UTF-8 can hold it: half of a surrogate pair becomes a question mark. Raises TypeError for a container."""
+    if not isinstance(value, str | bytes | int | float):
+        raise TypeError(type(value).__name__)
     return value.decode() if isinstance(value, bytes) else str(value).encode(errors="replace").decode()
 
 
@@ -204,7 +206,7 @@ def _write_labels(file: Path, target: Path, clips: list[Clip], described: descri
             f"{file} has labels such as {outside[0]:g}, outside the range {low:g} to {high:g} of a data set of the "
             f"{described.convention} convention. Tell the range: --label-range LOW HIGH"
         )
-    tables.write_csv(target, SHEET, map(_row, clips))
+    tables.write_label_csv(target, SHEET, map(_row, clips))
 
 
 def _row(clip: Clip) -> dict[str, str]:

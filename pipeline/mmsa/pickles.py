@@ -11,6 +11,8 @@ import math
 import os
 import pickle
 import re
+import reprlib
+import sys
 import tempfile
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -22,14 +24,19 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from pipeline.datasets.refusal import shown
 from pipeline.errors import DatasetError
 
 INLINE = 1 << 16  # bytes; what is longer stays in the file
 BLOCK = 1 << 25  # bytes held while an array is brought into row order
-MAX_FRAME = 1 << 26  # bytes; pickle's own frames are of 64 KiB
+MAX_FRAME = 1 << 26  # bytes; pickle's own frames are of 64 KiB, its other values far shorter
+KEYS = (str, int, float, bytes, type(None))  # a dict's; a tuple's hash may take for ever, or all of the C stack
 UNPICKLER: Any = vars(pickle)["_Unpickler"]  # the one in Python, whose opcodes can be replaced
 DTYPE = re.compile(r"[biufSUO][1-9]\d*")  # numbers, text, objects
-DAMAGE = (pickle.UnpicklingError, EOFError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
+DAMAGE = (
+    *(pickle.UnpicklingError, EOFError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError),
+    MemoryError,
+)
 
 
 @dataclass(frozen=True)
@@ -59,10 +66,14 @@ class Array:
         self._fill(shape[::-1] if fortran else shape, dtype.numpy, data, axes)
 
     def _fill(self, stored: Any, dtype: np.dtype, data: Any, axes: Any) -> None:
-        if not all(type(side) is int and side >= 0 for side in stored):
-            raise ValueError(f"an array has the shape {stored}")
-        self.dtype, self._stored = dtype, tuple(stored)
+        stored = tuple(stored)
+        longest = sys.maxsize if all(stored) else INLINE  # rows that hold nothing could be without end
+        if not all(type(side) is int and 0 <= side <= longest for side in stored):
+            raise ValueError(f"an array has the shape {shown(reprlib.repr(stored))}")
+        self.dtype, self._stored = dtype, stored
         self._axes = tuple(axes) if axes is not None else tuple(range(len(stored)))
+        if not all(type(axis) is int for axis in self._axes) or sorted(self._axes) != list(range(len(stored))):
+            raise ValueError(f"an array of {len(stored)} axes has them in the order {shown(reprlib.repr(self._axes))}")
         self.shape = tuple(self._stored[axis] for axis in self._axes)
         if dtype.hasobject != isinstance(data, list):
             raise ValueError(f"an array of {dtype} holds a {type(data).__name__}")
@@ -152,11 +163,32 @@ class _Dtype:
             self.numpy = self.numpy.newbyteorder(state[1])
 
 
+class _Source:
+    """The file as opcodes read it: a value whole or not at all, and none of a length that only a hostile one has."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    def read(self, length: int) -> bytes:
+        if length > MAX_FRAME:
+            raise DatasetError(f"has a value of {length:,} bytes, expected {MAX_FRAME:,} at the most")
+        found = self._file.read(length)
+        if len(found) < length:
+            raise EOFError("it ends too early")
+        return found
+
+    def readline(self) -> bytes:
+        found = self._file.readline(INLINE)
+        if not found.endswith(b"\n"):
+            raise EOFError("a line of it has no end")
+        return found
+
+
 class _Reader(UNPICKLER):
     dispatch: dict[int, Any] = dict(UNPICKLER.dispatch)
 
     def __init__(self, file: BinaryIO, spare: BinaryIO) -> None:
-        super().__init__(file)
+        super().__init__(_Source(file))
         self.file, self.spare, self.size = file, spare, os.fstat(file.fileno()).st_size
         self.known: dict[str, Any] = {
             "numpy.ndarray": None,  # an argument, never called
@@ -165,14 +197,14 @@ class _Reader(UNPICKLER):
             "numpy._core.multiarray.scalar": self._scalar,
             "numpy._core.numeric._frombuffer": self._frombuffer,
             "_codecs.encode": self._encode,
-            "collections.OrderedDict": OrderedDict,
+            "collections.OrderedDict": lambda items=(): OrderedDict((_key(key), value) for key, value in items),
         }
 
     def find_class(self, module: str, name: str) -> Any:
         wanted = f"{module}.{name}"
         ours = re.sub(r"^numpy\.core\.", "numpy._core.", wanted)
         if ours not in self.known:
-            raise DatasetError(f"tries to use {wanted}; numpy arrays and plain containers are all it may hold")
+            raise DatasetError(f"tries to use {shown(wanted)}; numpy arrays and plain containers are all it may hold")
         return self.known[ours]
 
     def load_build(self) -> None:
@@ -180,11 +212,21 @@ class _Reader(UNPICKLER):
             raise DatasetError(f"tries to change an object of the type {type(self.stack[-2]).__name__}")
         super().load_build()
 
-    def load_frame(self) -> None:
-        length = int.from_bytes(self.read(8), "little")
-        if length > MAX_FRAME:
-            raise DatasetError(f"has a frame of {length} bytes, expected {MAX_FRAME} at the most")
-        self._unframer.load_frame(length)
+    def load_dict(self) -> None:
+        items = self.pop_mark()
+        self.append({_key(items[index]): items[index + 1] for index in range(0, len(items), 2)})
+
+    def load_setitem(self) -> None:
+        _key(self.stack[-2])
+        super().load_setitem()
+
+    def load_setitems(self) -> None:
+        for key in self.stack[::2]:
+            _key(key)
+        super().load_setitems()
+
+    def load_set(self) -> None:
+        raise DatasetError("holds a set, expected lists and dicts")
 
     def blob(self, length: int, text: bool) -> None:
         """Push a string of bytes or characters: a short one itself, a long one as a Span."""
@@ -202,7 +244,7 @@ class _Reader(UNPICKLER):
 
     def _encode(self, text: Any, encoding: str) -> Any:
         if encoding != "latin1":
-            raise DatasetError(f"tries to use _codecs.encode with {encoding!r}, expected latin1")
+            raise DatasetError(f"tries to use _codecs.encode with {shown(reprlib.repr(encoding))}, expected latin1")
         return text if isinstance(text, Span) else text.encode("latin1")
 
     def _scalar(self, dtype: _Dtype, raw: bytes) -> Any:
@@ -215,7 +257,16 @@ class _Reader(UNPICKLER):
         return array
 
     dispatch[pickle.BUILD[0]] = load_build
-    dispatch[pickle.FRAME[0]] = load_frame
+    dispatch[pickle.DICT[0]] = load_dict
+    dispatch[pickle.SETITEM[0]] = load_setitem
+    dispatch[pickle.SETITEMS[0]] = load_setitems
+    dispatch.update(dict.fromkeys((pickle.EMPTY_SET[0], pickle.FROZENSET[0], pickle.ADDITEMS[0]), load_set))
+
+
+def _key(found: Any) -> Any:
+    if not isinstance(found, KEYS):
+        raise DatasetError(f"has a dict with a {type(found).__name__} for a key, expected strings or numbers")
+    return found
 
 
 def _blob(width: int, text: bool) -> Callable[[_Reader], None]:
@@ -244,5 +295,6 @@ def opened(path: Path, spare: Path) -> Iterator[Any]:
         except DatasetError as error:
             raise DatasetError(f"{path} is refused: it {error}. Nothing of it was run.") from None
         except DAMAGE as error:
-            raise DatasetError(f"{path} is no pickle that can be read ({error}). Download it again.") from None
+            told = shown(str(error)) or type(error).__name__
+            raise DatasetError(f"{path} is no pickle that can be read ({told}). Download it again.") from None
         yield content

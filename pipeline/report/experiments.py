@@ -14,7 +14,7 @@ from pipeline.report.examples import Example, Gallery, shortened, thumbnail
 from pipeline.report.facts import Dataset, Row
 from pipeline.report.plots import Plot
 from pipeline.report.tables import CONVENTIONS, Table, latex, markdown, rounded
-from pipeline.tables import MODALITIES, UNIMODAL, read_json
+from pipeline.tables import MODALITIES, UNIMODAL, as_text, read_json
 
 TITLES = {  # in the order of the page
     "table1": "Table 1: beside published figures",
@@ -198,7 +198,7 @@ def _comma_separated(records: Sequence[Row]) -> str:
     for record in records:
         note = "synthetic demo" if record["synthetic"] else ""
         for line in _lines(record):
-            writer.writerow([record["dataset"], note, record["name"], *line])
+            writer.writerow(map(as_text, [record["dataset"], note, record["name"], *line]))
     return out.getvalue()
 
 

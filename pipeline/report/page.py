@@ -89,7 +89,7 @@ def _emphasised(cell: str) -> str:
     from markupsafe import Markup, escape
 
     escaped = str(escape(cell))
-    return Markup(BOLD.sub(r"<strong>\1</strong>", escaped) if isinstance(cell, Emphasised) else escaped)
+    return Markup(BOLD.sub(r"<strong>\1</strong>", escaped) if isinstance(cell, Emphasised) else escaped)  # noqa: S704  escaped a line above
 
 
 def limited(table: Table, count: int, rest: str = "data/ingest, data/transcripts and data/features") -> Table:

@@ -36,6 +36,7 @@ STYLE: dict[Any, Any] = {
     "font.size": 8.5,
     "grid.linewidth": 0.5,
     "lines.linewidth": 1.0,
+    "text.parse_math": False,  # a $ in a transcript or an id is one
 }
 EPOCHS_SHOWN = 6
 COLOURS_CYCLED, LINES = 10, ("-", ":")  # of many lines: matplotlib's colours, then again with another line

@@ -7,7 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.datasets.refusal import printable
 from pipeline.report.facts import Dataset
+from pipeline.tables import as_text
 
 FLOOR = "train_median"
 PLAIN = ("mae", "corr")  # three digits; the others are shares, shown in percent with two
@@ -37,10 +39,11 @@ MEAN = "Mean ± standard deviation over seeds on the test split; Acc and F1 in p
 PAPER_NAMES = {FLOOR: "Train median (floor)", "self_mm": "Self-MM", "mult": "MulT"}
 NOTHING = "No data set has results: nothing was trained."
 BOLD = re.compile(r"\*\*([^*]+)\*\*")
+MARKDOWN = re.compile(r"[\\|<]|(?<=\])\(")  # what would end a cell, begin HTML or be a link
 LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
-    "±": r"$\pm$",
+    "|": r"\textbar{}", "±": r"$\pm$",
 }  # fmt: skip
 
 
@@ -149,13 +152,18 @@ def markdown(tables: Sequence[Table]) -> str:
 
 
 def _markdown(table: Table) -> str:
-    lines = [[text.replace("|", r"\|") for text in line] for line in (table.header, *table.rows)]
+    lines = [[MARKDOWN.sub(r"\\\g<0>", _line(text)) for text in line] for line in (table.header, *table.rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     padded = [
         "| " + " | ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)) + " |" for line in lines
     ]
     rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
     return "\n".join([f"**{table.caption}**", "", padded[0], rule, *padded[1:], "", table.note, ""])
+
+
+def _line(text: str) -> str:
+    """A cell on one line, whatever a name or a transcript holds."""
+    return printable(" ".join(text.split()))
 
 
 def comma_separated(datasets: Sequence[Dataset], metrics: Mapping[str, Any]) -> str:
@@ -170,7 +178,7 @@ def comma_separated(datasets: Sequence[Dataset], metrics: Mapping[str, Any]) -> 
         for network, scores in _ordered(metrics.get(data.name, {})):
             numbers = [rounded(name, part.get(name)) for name in names for part in (scores, scores.get("std", {}))]
             note = "synthetic demo" if data.synthetic else ""
-            writer.writerow([data.name, note, network, scores.get("seeds", ""), *numbers])
+            writer.writerow(map(as_text, [data.name, note, network, scores.get("seeds", ""), *numbers]))
     return out.getvalue()
 
 
@@ -199,9 +207,10 @@ def _latex(table: Table) -> str:
 
 
 def _tex_row(cells: Sequence[str]) -> str:
-    return " & ".join(map(_tex, cells)) + r" \\"
+    row = " & ".join(map(_tex, cells)) + r" \\"
+    return f"{{}}{row}" if row.startswith(("[", "*")) else row  # no argument of the line break before it
 
 
 def _tex(text: str) -> str:
-    escaped = re.sub(r"[\\&%$#_{}~^<>±]", lambda found: LATEX[found[0]], text)
+    escaped = re.sub(r"[\\&%$#_{}~^<>|±]", lambda found: LATEX[found[0]], _line(text))
     return BOLD.sub(r"\\textbf{\1}", escaped) if isinstance(text, Emphasised) else escaped
