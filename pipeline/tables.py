@@ -304,7 +304,7 @@ def read_groups(path: Path) -> Iterator[pa.Table]:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             for index in range(file.num_row_groups):
                 yield file.read_row_group(index)
-    except (OSError, pa.ArrowInvalid) as error:
+    except (OSError, ValueError) as error:
         raise TableError(f"{path} is damaged or not there ({error}). Make it again.") from None
 
 
@@ -315,24 +315,22 @@ def read(path: Path, columns: list[str] | None = None, clip: str | None = None) 
     try:
         only = None if clip is None else [("id", "=", clip)]  # row groups without it are not read
         return pq.read_table(path, columns=columns, filters=only, page_checksum_verification=True)
-    except (OSError, pa.ArrowInvalid) as error:
+    except (OSError, ValueError) as error:  # ArrowInvalid is a ValueError, as is a name that is not UTF-8
         raise TableError(f"{path} is damaged ({error}). Delete it, then: dvc repro") from None
 
 
 def metadata(source: Path | pa.Table) -> dict[str, Any]:
-    """The JSON metadata of a Parquet file, an Arrow file or a table."""
+    """The JSON metadata of a Parquet file, an Arrow file or a table. Raises TableError."""
     if isinstance(source, pa.Table):
-        schema = source.schema
-    elif source.suffix == ".arrow":
-        schema = read_arrow(source).schema
-    elif source.is_file():
-        try:
-            schema = pq.read_schema(source)
-        except (OSError, pa.ArrowInvalid) as error:
-            raise TableError(f"{source} is damaged ({error}). Delete it, then: dvc repro") from None
-    else:
+        return dict(json.loads(source.schema.metadata[METADATA]))
+    if source.suffix == ".arrow":
+        return metadata(read_arrow(source))
+    if not source.is_file():
         raise TableError(f"{source} is not there. Make it with: dvc repro")
-    return dict(json.loads((schema.metadata or {}).get(METADATA, b"{}")))
+    try:
+        return dict(json.loads(pq.read_schema(source).metadata[METADATA]))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise TableError(f"{source} is damaged ({error}). Delete it, then: dvc repro") from None
 
 
 def write_arrow(path: Path, table: pa.Table, metadata: Mapping[str, Any]) -> None:

@@ -109,3 +109,11 @@ def test_extraction_has_a_record_of_each_clip_that_was_let_in(projects: dict[str
                     case.name,
                     rows[case.clip]["reason"],
                 )
+
+
+def test_the_page_has_every_case() -> None:
+    page = (ROOT / "docs" / "reliability.md").read_text()
+    for case in corpus.CASES:
+        name = printable(case.name).replace("<", "\\<")
+        shown = name if len(case.name) < 60 else f"{name[:3]}… ({len(case.name)} characters)"
+        assert f"| {shown} | {case.status} | {', '.join(case.told)} |" in page

@@ -62,6 +62,26 @@ def test_a_flipped_byte_is_noticed(tmp_path: Path) -> None:
         tables.read(path)
 
 
+def test_whatever_byte_is_flipped_no_value_changes_unnoticed(tmp_path: Path) -> None:
+    """Pages have checksums. The footer has none: a column may lose its name or type there, the metadata nothing."""
+    path = tmp_path / "f.parquet"
+    tables.write(path, features(), {"rate_hz": 15.0})
+    good = path.read_bytes()
+    footer = len(good) - 8 - int.from_bytes(good[-8:-4], "little")
+    expected = str(tables.read(path).to_pylist())
+    noticed = 0
+    for place in range(0, len(good), 2):
+        path.write_bytes(good[:place] + bytes([good[place] ^ 0xFF]) + good[place + 1 :])
+        try:
+            found, told = tables.read(path), tables.metadata(path)
+        except TableError:
+            noticed += 1
+            continue
+        assert told == {"rate_hz": 15.0}, place
+        assert place >= footer or str(found.to_pylist()) == expected, place
+    assert noticed > len(good) / 4
+
+
 def test_a_missing_table_says_how_to_make_it(tmp_path: Path) -> None:
     with pytest.raises(TableError, match="is not there. Make it with: dvc repro"):
         tables.read(tmp_path / "none.parquet")
