@@ -115,6 +115,17 @@ def die_with_parent(parent: int) -> None:
             os._exit(1)
 
 
+def die_with_dvc() -> None:
+    """End this process, a stage, when the dvc that started it ends. Raises StageError where it has ended already: who
+    adopted the stage then is of another process group (a child of dvc is of dvc's)."""
+    parent = os.getppid()
+    if os.getpgid(parent) != os.getpgrp():
+        raise StageError(
+            "The dvc that started this stage was stopped, so the stage stops too. Start again with: dvc repro"
+        )
+    die_with_parent(parent)
+
+
 @contextmanager
 def lock(stage: str, alone: bool = False) -> Iterator[None]:
     """Hold this checkout, and the cache with the runs of other checkouts, or alone. Raises BusyError naming who holds either."""

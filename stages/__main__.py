@@ -217,7 +217,7 @@ def _stage(name: str) -> Callable[[], None]:
     def command() -> None:
         workers.use_threads(params.threads())
         if "DVC_STAGE" in os.environ:  # a killed dvc must not leave its stage running
-            workers.die_with_parent(os.getppid())
+            workers.die_with_dvc()
         with workers.lock(name):
             importlib.import_module(f"stages.{name}").main()
 

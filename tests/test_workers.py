@@ -156,6 +156,16 @@ if __name__ == "__main__":
     assert not alive(worker)
 
 
+@pytest.mark.parametrize("adopted", [False, True])
+def test_a_stage_whose_dvc_was_killed_before_it_could_look_does_not_go_on(adopted: bool) -> None:
+    code = "from pipeline import workers; workers.die_with_dvc(); print('goes on')"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", code]  # of another process group than its parent, as init is for an orphan
+    done = subprocess.run(command, env=environment, text=True, capture_output=True, start_new_session=adopted)
+    assert ("goes on" in done.stdout) is not adopted
+    assert ("StageError: The dvc that started this stage was stopped" in done.stderr) is adopted
+
+
 def sleep_and_tell(note: str) -> None:
     Path(note).write_text(str(os.getpid()))
     time.sleep(60)
