@@ -102,7 +102,7 @@ def test_help_is_light_and_teaches() -> None:
 def commands(text: str, program: str) -> set[str]:
     """The words that follow `program` in the README's code."""
     code = "\n".join(re.findall(r"```(?:bash|console)\n(.*?)```", text, re.DOTALL) + re.findall(r"`([^`\n]+)`", text))
-    return set(re.findall(rf"(?:^|[\s;&]){program} ([a-z]+)", re.sub(r"#.*", "", code), re.MULTILINE))
+    return set(re.findall(rf"(?:^|[\s;&]){program} ([a-z-]+)", re.sub(r"#.*", "", code), re.MULTILINE))
 
 
 def test_the_readme_names_commands_that_are_there() -> None:
