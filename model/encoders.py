@@ -12,6 +12,7 @@ from torch import nn
 from transformers import BertConfig, BertModel
 from transformers.utils import logging
 
+from model import packed
 from model.batch import Batch
 from model.files import altered
 from model.network import Dims
@@ -28,8 +29,7 @@ class TokenVectors(nn.Module):
 
     def forward(self, text: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         if self.bert is not None:
-            mask = real(lengths.clamp(min=1), text.shape[1])  # (B, L); a row that sees nothing would be NaN
-            text = self.bert(input_ids=text, attention_mask=mask.long()).last_hidden_state
+            text = packed.tokens(self.bert, text, _packing(text, lengths))
         return text * real(lengths, text.shape[1])[..., None]  # (B, L, d_t)
 
 
@@ -37,7 +37,8 @@ class TextEncoder(TokenVectors):
     """F_t: the first token's vector."""
 
     def forward(self, text: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-        return super().forward(text, lengths)[:, 0]  # (B, d_t)
+        text = packed.first_tokens(self.bert, text, _packing(text, lengths)) if self.bert else text[:, 0]
+        return where_present(text, lengths)  # (B, d_t)
 
 
 class SequenceEncoder(nn.Module):
@@ -155,6 +156,11 @@ def where_present(features: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor
     return torch.where((lengths > 0)[:, None], features, torch.zeros_like(features))
 
 
+def _packing(text: torch.Tensor, lengths: torch.Tensor) -> packed.Packing:
+    """Of a clip without tokens one counts: attention over nothing would be NaN."""
+    return packed.packing(lengths.clamp(min=1), text.shape[1])
+
+
 def load_bert(source: Path | str, pooler: bool, sha256: str | None = None) -> BertModel:
     """A pretrained BERT from a folder or, where the network allows, by its hub name; of safetensors alone.
 
@@ -165,12 +171,14 @@ def load_bert(source: Path | str, pooler: bool, sha256: str | None = None) -> Be
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
-        return BertModel.from_pretrained(source, add_pooling_layer=pooler, use_safetensors=True)
+        bert = BertModel.from_pretrained(source, add_pooling_layer=pooler, use_safetensors=True)
     except (OSError, ValueError) as error:
         raise AssetError(
             f"No BERT model at {source}: {str(error).splitlines()[0]}\nSet text.encoder in params.yaml to packaged, "
             "to a folder with config.json and model.safetensors, or to a hub name this machine can download."
         ) from None
+    bert.embeddings.word_embeddings.sparse = True  # a gradient of the batch's words, not of the whole vocabulary
+    return bert
 
 
 def bert_from(config: dict[str, Any], pooler: bool) -> BertModel:

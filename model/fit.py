@@ -18,6 +18,7 @@ from pipeline import tables
 from pipeline.errors import ParamsError, TableError
 
 EVALUATION_BATCH = 64
+TABLE_SHARE = 0.3  # of a GPU's free memory that a split may fill; a larger one is sent batch by batch
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ def seeded(seed: int) -> None:
     os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # what CUDA's matrix products and LSTMs want for it
     torch.manual_seed(seed)
     torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # nothing reads what it did not write
 
 
 def fit(
@@ -66,6 +68,9 @@ def fit(
     Raises ParamsError where a loss ceases to be a number, TableError where what a clip brings is none.
     """
     network.to(device())
+    for clips in (train, valid):
+        if device().type == "cuda" and clips.bytes() < torch.cuda.mem_get_info()[0] * TABLE_SHARE:
+            clips.hold(device())
     course = _Course(network, groups, params)
     if keeper and (state := keeper.found()):
         course.restore(state)
@@ -94,7 +99,7 @@ class _Course:
         self.network = network
         self.optimizer: torch.optim.Optimizer = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[
             params.optimizer
-        ](_groups(network, groups, params))
+        ](_groups(network, groups, params), fused=True)
         self.plateau = (
             torch.optim.lr_scheduler.ReduceLROnPlateau(self.optimizer, patience=params.plateau)
             if params.plateau
@@ -189,8 +194,8 @@ def _train_epoch(
 ) -> dict[str, float]:
     """The mean of each term of the loss over the clips."""
     network.train()
-    totals: dict[str, float] = {}
-    for step in train.steps(params.batch, params.accumulate, seed, epoch):
+    losses = _Losses(f"loss of epoch {epoch}", groups)
+    for step in train.steps(params.batch, params.accumulate, params.bucket, seed, epoch):
         clips = sum(len(batch) for batch in step)
         optimizer.zero_grad()
         for held in step:
@@ -202,15 +207,16 @@ def _train_epoch(
             share = len(batch) / clips if params.gradients == "mean" else 1.0
             (sum(terms.values(), torch.zeros(())) * share).backward()
             network.observe(output, batch, epoch)
-            values = {name: term.item() for name, term in terms.items()}
-            _check_loss(values, batch, f"loss of epoch {epoch}", groups)
-            for name, value in values.items():
-                totals[name] = totals.get(name, 0.0) + value * len(batch)
+            losses.add(terms, batch)
         if params.gradients == "mean" or len(step) == params.accumulate:
+            for parameter in network.parameters():
+                if parameter.grad is not None and parameter.grad.is_sparse:
+                    parameter.grad = parameter.grad.to_dense()
             if params.clip:
                 torch.nn.utils.clip_grad_value_(network.parameters(), params.clip)
             optimizer.step()
-    return {name: total / len(train) for name, total in totals.items()}
+    means, sizes = losses.read()
+    return {name: float(np.average(values, weights=sizes)) for name, values in means.items()}
 
 
 @torch.inference_mode()
@@ -220,7 +226,7 @@ def _validate(
     """Loss, MAE and correlation of the validation split; the loss over clips, or over batches (hyper.Fit)."""
     by_clip = params.validation == "clips"
     batches = list(valid.ordered(EVALUATION_BATCH)) if by_clip else valid.drawn(params.batch, seed, epoch)
-    losses, sizes, predictions, labels = [], [], [], []
+    losses, predictions, labels = _Losses(f"validation loss of epoch {epoch}", groups), [], []
     network.eval()
     for positions in batches:
         held = valid.batch(positions)
@@ -228,26 +234,49 @@ def _validate(
             _check_inputs(held)
         batch = held.to(device())
         output = forward(network, batch)
-        values = {name: term.item() for name, term in network.loss(output, batch).items()}
-        _check_loss(values, batch, f"validation loss of epoch {epoch}", groups)
-        losses.append(sum(values.values()))
-        sizes.append(len(batch))
-        predictions.append(output["fusion"].prediction.float().cpu().numpy())
-        labels.append(batch.labels.cpu().numpy())
-    loss = float(np.average(losses, weights=sizes if by_clip else None))
-    p, y = np.concatenate(predictions), np.concatenate(labels)
+        losses.add(network.loss(output, batch), batch)
+        predictions.append(output["fusion"].prediction.float())
+        labels.append(held.labels)
+    terms, sizes = losses.read()
+    loss = float(np.average(np.sum(list(terms.values()), axis=0), weights=sizes if by_clip else None))
+    p, y = torch.cat(predictions).cpu().numpy(), torch.cat(labels).cpu().numpy()
     return {"valid_loss": loss, "valid_mae": metrics.mae(p, y), "valid_corr": metrics.corr(p, y)}
 
 
-def _check_loss(terms: Mapping[str, float], batch: Batch, name: str, groups: Mapping[str, Group]) -> None:
-    """Raise ParamsError where a batch's loss is not a number. terms: the loss by branch."""
-    if not np.isfinite(sum(terms.values())):
-        raise ParamsError(
-            f"The {name} is not finite: found {', '.join(f'{term} {value:g}' for term, value in terms.items())}, "
-            f"expected numbers, in the batch of {', '.join(batch.ids)}. Look at these clips with: rawmsa show "
-            "<dataset>/<clip>; or lower the learning rates under networks in params.yaml "
-            f"(now {', '.join(f'{group} {settings.lr:g}' for group, settings in groups.items())}), then: dvc repro train"
-        )
+class _Losses:
+    """The terms of each batch's loss. A GPU is asked for them once, after the last batch, so that it never waits.
+
+    name: of the loss, in errors. Raises ParamsError at a batch whose loss is not a number: on a CPU there and then.
+    """
+
+    def __init__(self, name: str, groups: Mapping[str, Group]) -> None:
+        self.name = name
+        self.groups = groups
+        self._terms: dict[str, list[torch.Tensor]] = {}
+        self._ids: list[tuple[str, ...]] = []
+
+    def add(self, terms: Mapping[str, torch.Tensor], batch: Batch) -> None:
+        for name, term in terms.items():
+            self._terms.setdefault(name, []).append(term.detach())
+        self._ids.append(batch.ids)
+        if batch.labels.device.type == "cpu":
+            self._check({name: term.item() for name, term in terms.items()}, batch.ids)
+
+    def read(self) -> tuple[dict[str, np.ndarray], list[int]]:
+        """Each term by batch, and the clips of each batch."""
+        terms = {name: torch.stack(values).double().cpu().numpy() for name, values in self._terms.items()}
+        for place, ids in enumerate(self._ids):
+            self._check({name: values[place] for name, values in terms.items()}, ids)
+        return terms, [len(ids) for ids in self._ids]
+
+    def _check(self, terms: Mapping[str, float], ids: tuple[str, ...]) -> None:
+        if not np.isfinite(sum(terms.values())):
+            raise ParamsError(
+                f"The {self.name} is not finite: found {', '.join(f'{name} {value:g}' for name, value in terms.items())}, "
+                f"expected numbers, in the batch of {', '.join(ids)}. Look at these clips with: rawmsa show "
+                "<dataset>/<clip>; or lower the learning rates under networks in params.yaml "
+                f"(now {', '.join(f'{group} {settings.lr:g}' for group, settings in self.groups.items())}), then: dvc repro train"
+            )
 
 
 def _check_inputs(batch: Batch) -> None:

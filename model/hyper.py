@@ -10,6 +10,7 @@ from pydantic import (
     ConfigDict,
     Field,
     NonNegativeFloat,
+    NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     create_model,
@@ -35,6 +36,9 @@ class Group(_Block):
 class Fit(_Block):
     """The loop's settings. A step of the optimiser sees batch * accumulate clips.
 
+    bucket: of so many steps the clips are sorted by length together, and cut into batches that pad little; 1 leaves
+    every step its clips, and so its gradient; more pads less, but a step's clips are then of like length; 0: unsorted.
+
     adamw decays weights, not biases and norms; adam is Adam with L2 as the field's released code has it: on
     all but the biases and norms of the group `text`. sum: a step's gradients are summed over its batches, and
     clips that do not fill a step are no step. batches: the epoch is chosen by the mean over validation batches, drawn
@@ -44,6 +48,7 @@ class Fit(_Block):
 
     batch: PositiveInt
     accumulate: PositiveInt
+    bucket: NonNegativeInt
     max_epochs: PositiveInt
     patience: PositiveInt  # epochs without a better validation before it stops
     optimizer: Literal["adamw", "adam"]

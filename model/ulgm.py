@@ -53,7 +53,11 @@ class Ulgm:
         self._labels: dict[str, torch.Tensor] = {}  # branch -> (N,), fusion: the m-labels
         self._present: dict[str, torch.Tensor] = {}  # branch -> (N,) bool
         self._features: dict[str, torch.Tensor] = {}  # branch -> (N, d), F^g
-        self._centres: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}  # branch -> C^p, C^n: (d,)
+        self._sums: dict[
+            str, torch.Tensor
+        ] = {}  # branch -> (2, d) float64: of the positive and the negative clips' F^g
+        self._counts: dict[str, torch.Tensor] = {}  # branch -> (2,) float64
+        self._centres: dict[str, torch.Tensor] = {}  # branch -> C^p, C^n: (2, d)
         self._noted: dict[str, torch.Tensor] = {}  # column of tables.ULABELS -> (N,), NaN where there is none
 
     def targets(self, batch: Batch) -> dict[str, torch.Tensor]:
@@ -84,12 +88,16 @@ class Ulgm:
         features = {branch: x.detach().float() for branch, x in features.items()}
         if epoch == 1:
             self._enrol(features, batch)
-        rows = [self._rows[clip] for clip in batch.ids]
-        if epoch > 1 and self.settings["labels"] == "generated":
-            self._relabel(features, batch, epoch, rows)
+        rows = torch.tensor([self._rows[clip] for clip in batch.ids], device=batch.labels.device)
+        if epoch > 1:
+            self._recentre()
+            self._account(rows, -1)
+            if self.settings["labels"] == "generated":
+                self._relabel(features, batch, epoch, rows)
         self._seen[rows] = epoch  # type: ignore[index]
         for branch, x in features.items():
             self._features[branch][rows] = x
+        self._account(rows, 1)
 
     def table(self) -> pa.Table:
         """tables.ULABELS less the epoch, by clip id; null where the clip lacks the modality."""
@@ -131,20 +139,29 @@ class Ulgm:
             for name in (f"raw_{branch}", *(f"{noted}_{branch}" for noted in NOTED)):
                 self._noted[name] = _append(self._noted.get(name), torch.full_like(batch.labels, torch.nan))
 
-    def _recentre(self) -> None:
-        """C^p and C^n of every branch from F^g and the labels as they stand."""
-        zero = {branch: torch.zeros_like(stored[0]) for branch, stored in self._features.items()}
-        for branch, stored in self._features.items():
-            there, labels = self._present[branch], self._labels[branch]
-            positive, negative = self._centres.get(branch, (zero[branch], zero[branch]))
-            zeros_too = self.settings["zeros"] == "positive"
-            self._centres[branch] = (
-                centre(stored, there & ((labels > 0) | ((labels == 0) & zeros_too)), positive),
-                centre(stored, there & (labels < 0), negative),
-            )
+    def _account(self, rows: torch.Tensor, sign: Literal[1, -1]) -> None:
+        """Add these clips to their classes' sums and counts, or take them out, by F^g and the labels as they stand.
 
-    def _relabel(self, features: Mapping[str, torch.Tensor], batch: Batch, epoch: int, rows: list[int]) -> None:
-        self._recentre()
+        In float64: what thousands of additions and subtractions leave is far below the last digit of a centre.
+        """
+        for branch, stored in self._features.items():
+            labels = self._labels[branch][rows]
+            positive = labels >= 0 if self.settings["zeros"] == "positive" else labels > 0
+            members = (torch.stack([positive, labels < 0]) & self._present[branch][rows]).double()  # (2, B)
+            if branch not in self._sums:
+                self._sums[branch] = members.new_zeros(2, stored.shape[1])
+                self._counts[branch] = members.new_zeros(2)
+            self._sums[branch] += sign * (members @ stored[rows].double())
+            self._counts[branch] += sign * members.sum(1)
+
+    def _recentre(self) -> None:
+        """(1), (2): C^p and C^n of every branch from F^g and the labels as they stand."""
+        for branch, sums in self._sums.items():
+            counts = self._counts[branch][:, None]
+            means = (sums / counts.clamp(min=1)).float()
+            self._centres[branch] = torch.where(counts > 0, means, self._centres.get(branch, torch.zeros_like(means)))
+
+    def _relabel(self, features: Mapping[str, torch.Tensor], batch: Batch, epoch: int, rows: torch.Tensor) -> None:
         alphas = {branch: self._alpha(branch, x, rows) for branch, x in features.items()}
         for modality in self.modalities:
             new = shifted(batch.labels, alphas[modality], alphas["fusion"], self.label_range, self.settings)
@@ -154,19 +171,12 @@ class Ulgm:
             self._labels[modality][rows] = torch.where(present, averaged, old)
             self._noted[f"raw_{modality}"][rows] = torch.where(present, new, torch.nan)
 
-    def _alpha(self, branch: str, x: torch.Tensor, rows: list[int]) -> torch.Tensor:
+    def _alpha(self, branch: str, x: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         positive, negative = distances(x, *self._centres[branch])
         found = alpha(positive, negative, self.settings["alpha"])
         for noted, values in zip(NOTED, (found, positive, negative), strict=True):
             self._noted[f"{noted}_{branch}"][rows] = torch.where(self._present[branch][rows], values, torch.nan)
         return found
-
-
-def centre(features: torch.Tensor, members: torch.Tensor, previous: torch.Tensor) -> torch.Tensor:
-    """(1), (2): the mean of the members' features (N, d) -> (d,); without members the previous centre."""
-    if not members.any():
-        return previous
-    return features[members].mean(dim=0)
 
 
 def distances(

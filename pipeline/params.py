@@ -102,6 +102,11 @@ def workers() -> int:
     return load("workers", PositiveInt)
 
 
+def gpu_runs() -> int:
+    """How many trainings at once on each GPU; no result depends on it."""
+    return load("gpu_runs", PositiveInt)
+
+
 def threads() -> int:
     """torch/BLAS threads a process; recorded with every stage, since another number gives other weights."""
     return load("threads", PositiveInt)

@@ -14,14 +14,14 @@ import pyarrow as pa
 
 import model
 from model import checkpoint, run
-from model.fit import device, precision
+from model.fit import precision
 from model.hyper import Hyper, merged, schema
 from model.resume import Keeper
 from model.vectors import FINETUNED, FROZEN
 from pipeline import assets, cache, params, paths, tables, workers
 from pipeline.cache import RUNS, WEIGHTS
 from pipeline.errors import ParamsError, StageError
-from stages import logs
+from stages import gpus, logs
 
 CODE = Path(model.__file__).parent  # its sources are in the runs' keys, so that no version of theirs needs raising
 VECTORS = "vectors"  # a kind of the cache: token vectors of encoders that are not trained, made again where pruned
@@ -122,7 +122,7 @@ def compute(
     title: str,
     named: Callable[[Task], str] = name,
 ) -> int:
-    """Train them into the cache, several at a time on a CPU. Returns how many.
+    """Train them into the cache, several at a time (on GPUs: stages/gpus.py). Returns how many.
 
     keep: of the runs that are there by now, those whose weights stay; the others' go as soon as that is known.
     Raises StageError where some failed; the others are kept.
@@ -130,7 +130,7 @@ def compute(
     _prepare(tasks)
     done: list[Task] = []
     failures: list[str] = []
-    at_once = 1 if device().type == "cuda" else params.workers()
+    at_once = gpus.places() or params.workers()
     train = partial(_train, seconds=params.load("limits", params.Limits).checkpoint_seconds)
     outcomes = workers.run(train, tasks, title=title, workers=at_once, threads=params.threads(), limits=None)
     for outcome in outcomes:
@@ -192,7 +192,7 @@ def _state(task: Task) -> Path:
 
 def _train(task: Task, seconds: float) -> str:
     """One run into the cache; what became of it, in a line. seconds: between two states of it that are kept."""
-    with logs.written(task.key) as log, cache.Store(RUNS).put(task.key) as folder:
+    with gpus.place(), logs.written(task.key) as log, cache.Store(RUNS).put(task.key) as folder:
         keeper = Keeper(_state(task), task.job.name, seconds)
         described = run.train(task.job, folder, keeper, log.ended)
         log.resumed_after_epoch = keeper.resumed_after

@@ -204,11 +204,11 @@ def test_idle_heads_do_not_decay():
 def test_every_clip_is_drawn_once_an_epoch_and_epochs_differ():
     clips = tiny.clips(tiny.table(), "train")
     orders = [
-        [clip for step in clips.steps(4, 2, 1, epoch) for batch in step for clip in batch.ids] for epoch in (1, 2)
+        [clip for step in clips.steps(4, 2, 1, 1, epoch) for batch in step for clip in batch.ids] for epoch in (1, 2)
     ]
     assert sorted(orders[0]) == sorted(orders[1]) == clips.ids
     assert orders[0] != orders[1]
-    sizes = [[len(batch) for batch in step] for step in clips.steps(4, 2, 1, 1)]
+    sizes = [[len(batch) for batch in step] for step in clips.steps(4, 2, 1, 1, 1)]
     assert sizes == [[4, 4], [4]]
 
 
@@ -246,6 +246,21 @@ def test_an_input_that_is_no_number_stops_with_its_clip_and_modality(clip: str):
     message = f"not finite, expected numbers: audio of {clip}. Look at these clips with: rawmsa show"
     with pytest.raises(TableError, match=message):  # of whose frames this network makes no use
         fit(network, tiny.clips(broken, "train"), tiny.clips(broken, "valid"), ALL, _fit(), 1)
+
+
+@pytest.mark.parametrize("preset", ["paper", "released"])
+def test_sparse_gradients_of_words_are_learnt_from_as_dense_ones(preset: str):
+    hyper, table, learnt = tiny.preset(preset), tiny.table(), []
+    for sparse in (True, False):
+        network = built(hyper)
+        words = network.encoders["text"].bert.embeddings.word_embeddings
+        words.sparse = sparse
+        before = words.weight.detach().clone()
+        curves = fitted(network, table, hyper).curves
+        learnt.append((words.weight - before, torch.tensor([row["train_loss"] for row in curves])))
+    assert learnt[0][0].abs().max() > 1e-3
+    for one, other in zip(*learnt, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
 
 
 def test_too_few_clips_for_a_summed_step_are_said_before_training():

@@ -8,9 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import settings as settings_of
+from hypothesis import strategies as st
 
 from model.batch import Batch
-from model.ulgm import Settings, Ulgm, centre, distances, momentum, shifted
+from model.ulgm import Settings, Ulgm, distances, momentum, shifted
 from model.ulgm import alpha as alpha_of
 from tests import tiny
 
@@ -42,16 +45,58 @@ def features(**values: list[list[float]]) -> dict[str, torch.Tensor]:
 
 
 def test_centres_are_the_means_of_their_class():
-    stored = torch.tensor([[1.0, 0.0], [3.0, 2.0], [-5.0, 7.0], [9.0, 9.0]])
-    labels = torch.tensor([1.0, 2.0, -1.0, 0.0])  # 0 belongs to neither class
-    nowhere = torch.zeros(2)
-    assert centre(stored, labels > 0, nowhere).tolist() == [2.0, 1.0]
-    assert centre(stored, labels < 0, nowhere).tolist() == [-5.0, 7.0]
+    ulgm = made(("text",))
+    labels = [1.0, 2.0, -1.0, 0.0]  # 0 belongs to neither class
+    stored = [[1.0, 0.0], [3.0, 2.0], [-5.0, 7.0], [9.0, 9.0]]
+    ulgm.update(features(fusion=stored, text=stored), batch("abcd", labels), epoch=1)
+    # the centres are (2, 1) and (-5, 7); of the clip a at (2, 1) by now D^p is 0 and D^n sqrt(85 / 2)
+    ulgm.update(features(fusion=[[2.0, 1.0]], text=[[2.0, 1.0]]), batch("a", [1.0]), epoch=2)
+    told = ulgm.table().to_pylist()[0]
+    assert (told["positive_fusion"], told["negative_fusion"]) == pytest.approx((0.0, math.sqrt(85 / 2)))
 
 
 def test_a_class_without_members_keeps_its_centre():
-    previous = torch.tensor([4.0, 5.0])
-    assert centre(torch.ones(3, 2), torch.zeros(3, dtype=torch.bool), previous).tolist() == [4.0, 5.0]
+    ulgm = made(("text",))
+    ulgm.update(features(fusion=[[4.0, 5.0]], text=[[4.0, 5.0]]), batch("a", [1.0]), epoch=1)
+    ulgm.update(features(fusion=[[1.0, 1.0]], text=[[1.0, 1.0]]), batch("a", [1.0]), epoch=2)
+    told = ulgm.table().to_pylist()[0]
+    assert told["positive_fusion"] == pytest.approx(5 / math.sqrt(2))  # from (4, 5) to (1, 1)
+    assert told["negative_fusion"] == pytest.approx(1.0)  # the negative class has had none: 0
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from(sorted(tiny.PRESETS)))
+@settings_of(max_examples=25, deadline=None)
+def test_centres_kept_as_sums_are_those_of_all_clips(seed: int, preset: str):
+    """Distances after many epochs, beside those to the means of all stored features, by hand and in float64."""
+    rng = np.random.default_rng(seed)
+    rules = tiny.preset(preset).architecture["ulgm"]
+    ulgm = Ulgm(("text", "audio"), RANGE, rules)
+    ids = "abcdefghijklmnop"
+    m_labels = dict(zip(ids, rng.integers(-3, 4, len(ids)).astype(np.float32).tolist(), strict=True))
+    audio = dict(zip(ids, rng.integers(0, 2, len(ids)).tolist(), strict=True))
+    stored: dict[str, dict[str, np.ndarray]] = {branch: {} for branch in ("fusion", "text", "audio")}
+    zeros_too = rules["zeros"] == "positive"
+    for epoch in range(1, 30):
+        drawn = rng.permutation(list(ids)).tolist()
+        for clips in (drawn[:5], drawn[5:10], drawn[10:]):
+            found = {b: rng.normal(rng.normal(0, 3), 1, (len(clips), 6)).astype(np.float32) for b in stored}
+            u_labels = {row["id"]: row for row in ulgm.table().to_pylist()} if epoch > 1 else {}
+            told = batch("".join(clips), [m_labels[c] for c in clips], audio=[audio[c] for c in clips])
+            ulgm.update({b: torch.from_numpy(x) for b, x in found.items()}, told, epoch)
+            after = {row["id"]: row for row in ulgm.table().to_pylist()}
+            for branch, x in found.items():
+                for sign, name in ((1, "positive"), (-1, "negative")):
+                    label = {c: m_labels[c] if branch == "fusion" else row[branch] for c, row in u_labels.items()}
+                    there = [c for c in label if branch != "audio" or audio[c]]
+                    members = [c for c in there if sign * label[c] > 0 or (label[c] == 0 and zeros_too and sign > 0)]
+                    if not members:
+                        continue
+                    centre = np.mean([stored[branch][c] for c in members], axis=0, dtype=np.float64)
+                    for place, clip in enumerate(clips):
+                        if clip in there:
+                            expected = np.linalg.norm(x[place] - centre) / math.sqrt(6)
+                            assert after[clip][f"{name}_{branch}"] == pytest.approx(expected, rel=1e-6, abs=1e-6)
+                stored[branch].update(zip(clips, x, strict=True))
 
 
 def test_distances_by_hand():

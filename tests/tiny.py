@@ -62,6 +62,7 @@ FIT: dict[str, Any] = {
     "validation": "clips",
     "clip": None,
     "plateau": None,
+    "bucket": 1,
 }
 
 

@@ -10,7 +10,7 @@ from pipeline import paths, tables
 from tests import tiny
 
 CHOICE = {"preset": "paper", "values": "made"}
-FIT_OF_PRESET = ("optimizer", "gradients", "validation", "clip", "plateau")
+FIT_OF_PRESET = ("optimizer", "gradients", "validation", "clip", "plateau", "bucket")
 
 
 def write_table(name: str, splits: tuple[str | None, ...] | None = None, **changes: Any) -> pa.Table:

@@ -1,0 +1,114 @@
+"""BERT over a batch's real tokens alone, all clips in one row, instead of over rows padded to the longest clip.
+
+All of it but attention works token by token; for that alone the clips lie apart, padded to the longest. A reader of
+each clip's first token alone has the last layer computed for no other. What comes out is what transformers' BertModel
+makes of padded rows, rounding aside; the modules, and so weights, dropout and gradients, are its own.
+"""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch.nn import functional
+from transformers import BertModel
+from transformers.models.bert.modeling_bert import BertLayer
+
+
+class Packing(NamedTuple):
+    """Where the N real tokens of B clips lie in rows padded to L.
+
+    places: (N,) in B * L; first: (B,) of each clip's first token in N; real: (B, L) bool, what is no padding.
+    """
+
+    places: torch.Tensor
+    first: torch.Tensor
+    real: torch.Tensor
+
+
+def packing(lengths: torch.Tensor, longest: int) -> Packing:
+    """lengths: (B,), each 1 at least and `longest` at most."""
+    real = torch.arange(longest, device=lengths.device) < lengths[:, None]
+    return Packing(real.flatten().nonzero()[:, 0], lengths.cumsum(0) - lengths, real)
+
+
+def tokens(bert: BertModel, ids: torch.Tensor, packed: Packing) -> torch.Tensor:
+    """(B, L) token ids -> (B, L, d), the last layer; 0 where there is padding."""
+    x = _embedded(bert, ids, packed)
+    for layer in bert.encoder.layer:
+        x = _layer(layer, x, packed)
+    return _Spread.apply(x, packed.places, ids.numel()).view(*ids.shape, -1)
+
+
+def first_tokens(bert: BertModel, ids: torch.Tensor, packed: Packing) -> torch.Tensor:
+    """(B, L) token ids -> (B, d), the last layer at each clip's first token."""
+    x = _embedded(bert, ids, packed)
+    *layers, last = bert.encoder.layer
+    for layer in layers:
+        x = _layer(layer, x, packed)
+    return _layer(last, x, packed, first_alone=True)
+
+
+def _embedded(bert: BertModel, ids: torch.Tensor, packed: Packing) -> torch.Tensor:
+    """(N, d)."""
+    positions = packed.places % ids.shape[1]
+    return bert.embeddings(input_ids=ids.flatten()[packed.places][None], position_ids=positions[None])[0]
+
+
+def _layer(layer: BertLayer, x: torch.Tensor, packed: Packing, first_alone: bool = False) -> torch.Tensor:
+    """One layer over (N, d), for all tokens -> (N, d) or for the clips' first ones -> (B, d)."""
+    attention = layer.attention.self
+    asking = x.index_select(0, packed.first) if first_alone else x
+
+    def heads(projected: torch.Tensor) -> torch.Tensor:
+        return projected.view(len(packed.real), -1, attention.num_attention_heads, attention.attention_head_size)
+
+    def apart(projected: torch.Tensor) -> torch.Tensor:
+        return heads(_Spread.apply(projected, packed.places, packed.real.numel()))  # (B, L, heads, d / heads)
+
+    query = attention.query(asking)
+    query, key, value = (
+        heads(query) if first_alone else apart(query),
+        apart(attention.key(x)),
+        apart(attention.value(x)),
+    )
+    seen = functional.scaled_dot_product_attention(
+        query.transpose(1, 2),
+        key.transpose(1, 2),
+        value.transpose(1, 2),
+        packed.real[:, None, None],
+        dropout_p=attention.dropout.p if attention.training else 0.0,
+    )
+    seen = seen.transpose(1, 2).reshape(-1, attention.all_head_size)
+    told = layer.attention.output(seen if first_alone else _Gather.apply(seen, packed.places), asking)
+    return layer.output(layer.intermediate(told), told)
+
+
+class _Spread(torch.autograd.Function):
+    """(N, d) -> (size, d): the rows at their places, each another, and 0 elsewhere."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, places: torch.Tensor, size: int) -> torch.Tensor:
+        ctx.save_for_backward(places)
+        return _spread(x, places, size)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        return gradients[0].index_select(0, *ctx.saved_tensors), None, None
+
+
+class _Gather(torch.autograd.Function):
+    """(size, d) -> (N, d): the rows at these places, each another; the other way round."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(places)
+        ctx.size = len(x)
+        return x.index_select(0, places)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None]:
+        (places,) = ctx.saved_tensors
+        return _spread(gradients[0], places, ctx.size), None
+
+
+def _spread(x: torch.Tensor, places: torch.Tensor, size: int) -> torch.Tensor:
+    return x.new_zeros(size, x.shape[1]).index_copy_(0, places, x)

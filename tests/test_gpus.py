@@ -1,0 +1,76 @@
+"""Places for trainings on the GPUs of a box: each held by one at a time, given back whatever becomes of its holder."""
+
+import subprocess
+import sys
+import threading
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+import torch
+
+from pipeline import paths
+from stages import gpus
+
+HOLDER = "import sys; from filelock import FileLock; lock = FileLock(sys.argv[1]); lock.acquire(); print('held', flush=True); input()"
+
+
+@pytest.fixture
+def taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[int]:
+    """A box of two GPUs for two trainings each; the GPUs that were set, in order."""
+    monkeypatch.setenv("RAWMSA_CACHE", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    Path("params.yaml").write_text("gpu_runs: 2\n")
+    chosen: list[int] = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    return chosen
+
+
+def test_without_a_gpu_nobody_waits(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert gpus.places() == 0
+    with gpus.place() as gpu:
+        assert gpu is None
+
+
+def test_gpus_fill_evenly(taken: list[int]):
+    assert gpus.places() == 4
+    with ExitStack() as stack:
+        assert [stack.enter_context(gpus.place()) for _ in range(4)] == [0, 1, 0, 1]
+    assert taken == [0, 1, 0, 1]
+
+
+def test_a_training_waits_until_a_place_is_given_back(taken: list[int], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(gpus, "WAIT", 0.01)
+    got: list[int | None] = []
+
+    def train() -> None:
+        with gpus.place() as gpu:
+            got.append(gpu)
+
+    with ExitStack() as others:
+        mine = gpus.place()
+        mine.__enter__()
+        for _ in range(3):
+            others.enter_context(gpus.place())
+        waiting = threading.Thread(target=train)
+        waiting.start()
+        waiting.join(0.2)
+        assert waiting.is_alive() and not got
+        mine.__exit__(None, None, None)
+        waiting.join(30)
+        assert got == [0]
+
+
+def test_a_training_that_is_killed_gives_back_its_place(taken: list[int]):
+    file = str(paths.cache() / ".gpu-0-0.lock")
+    with subprocess.Popen([sys.executable, "-c", HOLDER, file], stdout=subprocess.PIPE, stdin=subprocess.PIPE) as other:
+        assert other.stdout and other.stdout.readline() == b"held\n"
+        with gpus.place() as gpu:
+            assert gpu == 1
+        other.kill()
+        other.wait()
+        with gpus.place() as gpu:
+            assert gpu == 0
