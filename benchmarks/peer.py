@@ -93,7 +93,7 @@ def main() -> None:
         raise SystemExit("threads in params.yaml is not 1, which is what MMSA is given here. Set it to 1.")
     out, venv = options.out.resolve() / options.dataset, options.venv.resolve()
     if options.side != "ours" or options.white_box:
-        _install(venv)
+        install(venv)
     project = _synthetic(out) if options.dataset == SYNTHETIC else Path.cwd()
     with chdir(project):
         benchmark = _benchmark(options.network, options.dataset, out, venv, options.epochs)
@@ -158,7 +158,7 @@ def _options() -> argparse.Namespace:
     return options
 
 
-def _install(venv: Path) -> None:
+def install(venv: Path) -> None:
     """MMSA's virtual environment, where it is not there yet."""
     if any(venv.glob("lib/python*/site-packages/MMSA")):
         return
@@ -179,11 +179,11 @@ def _synthetic(out: Path) -> Path:
         shutil.rmtree(project / paths.DATA, ignore_errors=True)
         options = ("--dataset", SYNTHETIC, "--convention", "mosi", "--language", "en")
         for command in (("import", str(file), *options), *((stage,) for stage in WAY)):
-            subprocess.run([sys.executable, "-m", "stages", *command], cwd=project, env=_environment(), check=True)  # noqa: S603  our own command
+            subprocess.run([sys.executable, "-m", "stages", *command], cwd=project, env=environment(), check=True)  # noqa: S603  our own command
     return project
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """One thread, and this checkout's code whatever the folder."""
     root = str(Path(__file__).parents[1])
     threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
@@ -241,7 +241,7 @@ def _theirs(benchmark: Benchmark, seed: int) -> peer_table.Result:
         print(f"peer: MMSA, {benchmark.network}, seed {seed}", flush=True)
         told = {"network": benchmark.network, "pkl": benchmark.pkl, "seed": seed, "epochs": benchmark.epochs}
         options = [text for name, value in (told | {"out": file}).items() for text in (f"--{name}", str(value))]
-        subprocess.run([*benchmark.command("train"), *options], env=_environment(), check=True)  # noqa: S603  our own command
+        subprocess.run([*benchmark.command("train"), *options], env=environment(), check=True)  # noqa: S603  our own command
 
     asked = {"network": benchmark.network, "data": benchmark.content, "encoder": benchmark.metadata["encoder_sha256"]}
     return _had(file, asked | {"config": benchmark.config, "epochs": benchmark.epochs}, train)

@@ -103,7 +103,11 @@ def settings(network: str, encoder: Path, config: str, clips: int, folder: Path)
 
     args = get_config_regression(network, config)
     args.update(custom_feature="", feature_T="", feature_A="", feature_V="", train_mode="regression", cur_seed=1)
-    args.update(train_samples=clips, device=torch.device("cpu"), res_save_dir=str(folder))
+    args.update(
+        train_samples=clips,
+        device=torch.device("cuda" if torch.cuda.is_available() else "cpu"),
+        res_save_dir=str(folder),
+    )
     args.update(model_save_path=folder / f"{network}.pth")
     if args.get("use_bert"):
         width = json.loads((encoder / "config.json").read_text())["hidden_size"]

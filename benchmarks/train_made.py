@@ -81,7 +81,9 @@ def _metadata(name: str, shape: Shape) -> dict[str, Any]:
         "encoder": assets.PACKAGED,
         "encoder_sha256": assets.encoder_sha256(assets.PACKAGED),
         "columns": {m: [f"{m}_{i}" for i in range(columns)] for m, (_, columns) in shape.frames.items()},
-        "statistics": {m: {"mean": [0.0] * columns, "std": [1.0] * columns} for m, (_, columns) in shape.frames.items()},
+        "statistics": {
+            m: {"mean": [0.0] * columns, "std": [1.0] * columns} for m, (_, columns) in shape.frames.items()
+        },
         "extraction": {"text": nothing, "audio": nothing, "vision": nothing},
         "policy": {"aligned": False, "pool": {"audio": 1, "vision": 1}, "max_frames": {"audio": None, "vision": None}},
     }
