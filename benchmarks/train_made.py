@@ -39,7 +39,7 @@ def write(name: str, folder: Path) -> None:
     """The table of SHAPES[name] at `folder`, as assemble would have written it."""
     shape = SHAPES[name]
     widths = {modality: columns for modality, (_, columns) in shape.frames.items()}
-    tables.write_arrow(folder, _chunks(shape, tables.training_schema(widths)), _metadata(name, shape))
+    tables.write_table(folder, _chunks(shape, tables.training_schema(widths)), _metadata(name, shape))
 
 
 def _chunks(shape: Shape, schema: pa.Schema) -> Iterator[pa.Table]:

@@ -56,7 +56,7 @@ class Job:
 
     @property
     def name(self) -> str:
-        return f"{self.table.stem}/{self.network}-{self.seed}"
+        return f"{self.table.name}/{self.network}-{self.seed}"
 
 
 def train(

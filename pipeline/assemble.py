@@ -11,13 +11,15 @@ to features that a data set brings, which are of the rate and length that their 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from pydantic import PositiveInt
 
-from pipeline import align, paths, tables
+from pipeline import align, assets, cache, paths, shards, tables
 from pipeline.errors import TableError
 from pipeline.params import Block, load
 from pipeline.tables import Column
@@ -50,49 +52,117 @@ class Spoken:
     word: list[int]
 
 
+@dataclass(frozen=True)
+class Moments:
+    """Of each column of some frames, NaN left out: how many values, their mean, the sum of squares about it."""
+
+    count: np.ndarray
+    mean: np.ndarray
+    squares: np.ndarray
+
+
 def run() -> None:
-    """The stage: data/tables/<dataset>.arrow for every data set of datasets.json."""
+    """The stage: the training table data/tables/<dataset>/ for every data set of datasets.json, shard by shard."""
     options = load("assemble", Params)
     datasets = tables.read_json(paths.DATASETS)
     clips = dict(tables.by_dataset(tables.read(paths.CLIPS)))
     labels = dict(tables.by_dataset(tables.read(paths.LABELS)))
     for name, facts in sorted(datasets.items()):
-        table, metadata = assemble(name, facts, clips.get(name, []), labels.get(name, []), options)
-        tables.write_arrow(paths.table(name), table, metadata)
-        print(f"assemble: {name}: {_summary(table, metadata)}")
-    tables.keep_only(paths.TABLES, datasets, ".arrow")
+        print(f"assemble: {name}: {_assemble(name, facts, clips.get(name, []), labels.get(name, []), options)}")
+    tables.keep_only(paths.TABLES, datasets)
 
 
-def assemble(
+def _assemble(
     name: str,
     facts: dict[str, Any],
     clips: Sequence[dict[str, Any]],
     labels: Sequence[dict[str, Any]],
     options: Params,
-) -> tuple[pa.Table, dict[str, Any]]:
-    """The training table of one data set and its metadata (tables.training_schema lists them)."""
+) -> str:
+    """Write one data set's training table and its metadata (tables.training_schema lists them); what it holds, in words.
+
+    A shard that is as it was written, and whose key is what it would be now, is left as it is.
+    """
     tokens, words = tables.read(paths.features("text", name)), tables.read(paths.transcripts(name))
-    extraction: dict[str, Any] = {"text": tables.metadata(tokens)}
-    sequences: dict[str, list[np.ndarray]] = {}
-    columns: dict[str, list[Column]] = {}
+    extraction = {"text": tables.metadata(tokens)}
+    extraction |= {modality: tables.metadata(paths.features(modality, name)) for modality in FRAMES}
+    columns = {m: [Column(**column) for column in extraction[m]["columns"]] for m in FRAMES}
+    policy = _policy(options, extraction)
+    _check_rows(clips, tokens, words)
     spoken = _spoken(name, clips, words, tokens) if options.aligned else None
-    for modality in FRAMES:
-        sequences[modality], columns[modality], extraction[modality] = _frames(name, modality, clips, spoken, options)
+    if options.aligned:
+        _check_aligned(name, extraction)
     by_id = {row["id"]: row for row in labels}
-    rows = [by_id[clip["id"]] for clip in clips]
-    names = {modality: shaped_names(columns[modality]) for modality in FRAMES}
-    table = _table(clips, rows, tokens, words, sequences, {modality: len(names[modality]) for modality in FRAMES})
+    folder, known, sums, noted, start = paths.table(name), _known(paths.table(name)), {}, [], 0
+    for some in shards.split(clips):
+        rows, here = [by_id[clip["id"]] for clip in some], slice(start, start + len(some))
+        start += len(some)
+        part = Part(some, rows, tokens[here], words[here], spoken[here] if spoken else None)
+        features = {modality: paths.features(modality, name) / f"{shards.name(some)}.parquet" for modality in FRAMES}
+        keys = {modality: _key_of(file, modality) for modality, file in features.items()}
+        key = cache.key(code=_code(), policy=policy, frames=keys, **part.told())
+        file = folder / f"{shards.name(some)}.arrow"
+        if not (file.is_file() and known.get(file.stem) == assets.sha256(file) and tables.shard(file)["key"] == key):
+            table, about = _shard(part, features, columns, policy, extraction)
+            tables.write_arrow(file, table, {tables.SHARD: {"first": shards.first(some), "key": key, **about}})
+        sums[file.stem] = assets.sha256(file)
+        noted.append(tables.shard(file))
+    there = {modality: any(shard["frames"][modality] for shard in noted) for modality in FRAMES}
     metadata = {
         "dataset": name,
         **{key: facts[key] for key in ("convention", "label_range", "language", "synthetic")},
         "encoder": extraction["text"]["encoder"],
         "encoder_sha256": extraction["text"]["encoder_sha256"],
-        "columns": names,
-        "statistics": _statistics(rows, sequences, columns) if facts["labelled"] else None,
+        "columns": {modality: shaped_names(columns[modality]) if there[modality] else [] for modality in FRAMES},
+        "statistics": _statistics(noted, columns, there) if facts["labelled"] else None,
         "extraction": extraction,
-        "policy": _policy(options, extraction),
+        "policy": policy,
     }
-    return table, metadata
+    tables.describe_table(folder, sums, metadata)
+    return _summary([by_id[clip["id"]]["split"] for clip in clips], metadata)
+
+
+@dataclass(frozen=True)
+class Part:
+    """The rows of one shard's clips in the stages' tables."""
+
+    clips: Sequence[dict[str, Any]]
+    labels: Sequence[dict[str, Any]]
+    tokens: pa.Table
+    words: pa.Table
+    spoken: Sequence[Spoken] | None
+
+    def told(self) -> dict[str, Any]:
+        """What of it decides the shard, beside its frames."""
+        return {
+            "clips": [[clip["id"], clip["video_id"]] for clip in self.clips],
+            "labels": [[row[name] for name in ("split", "label", *tables.UNIMODAL.values())] for row in self.labels],
+            "tokens": self.tokens["input_ids"].to_pylist(),
+            "words": self.words["text"].to_pylist(),
+            "spoken": self.spoken and [[spoken.said, spoken.word] for spoken in self.spoken],
+        }
+
+
+def _shard(
+    part: Part,
+    features: dict[str, Path],
+    columns: dict[str, list[Column]],
+    policy: dict[str, Any],
+    extraction: dict[str, Any],
+) -> tuple[pa.Table, dict[str, Any]]:
+    """A shard, and what is noted of it: which modalities have frames, and the moments of its training clips' frames."""
+    train = [index for index, row in enumerate(part.labels) if row["split"] == "train"]
+    sequences: dict[str, list[np.ndarray]] = {}
+    moments_of: dict[str, dict[str, list[float]]] = {}
+    for modality in FRAMES:
+        imported = extraction[modality].get("extractor") == tables.IMPORTED
+        spoken = None if imported else part.spoken
+        sequences[modality] = _frames(part.clips, features[modality], columns[modality], modality, spoken, policy)
+        found = moments([sequences[modality][index] for index in train], len(shaped_names(columns[modality])))
+        moments_of[modality] = {name: value.tolist() for name, value in vars(found).items()}
+    widths = {modality: len(shaped_names(columns[modality])) for modality in FRAMES}
+    about = {"frames": {m: any(len(x) for x in sequences[m]) for m in FRAMES}, "moments": moments_of}
+    return _table(part, sequences, widths), about
 
 
 def shape(x: np.ndarray, mask: np.ndarray, columns: Sequence[Column], pool: int, most: int | None) -> np.ndarray:
@@ -197,34 +267,65 @@ def _policy(options: Params, extraction: dict[str, Any]) -> dict[str, Any]:
     return policy
 
 
-def _check_aligned(name: str, modality: str, metadata: dict[str, Any]) -> None:
-    if not metadata["params"]["aligned"]:
-        raise TableError(
-            f"assemble.aligned is true, and {name}'s imported {modality} is neither aligned nor timed. "
-            "Import the aligned file of the data set, or set assemble.aligned to false in params.yaml."
-        )
+def _check_aligned(name: str, extraction: dict[str, Any]) -> None:
+    for modality in FRAMES:
+        if extraction[modality]["extractor"] == tables.IMPORTED and not extraction[modality]["params"]["aligned"]:
+            raise TableError(
+                f"assemble.aligned is true, and {name}'s imported {modality} is neither aligned nor timed. "
+                "Import the aligned file of the data set, or set assemble.aligned to false in params.yaml."
+            )
+
+
+def _check_rows(clips: Sequence[dict[str, Any]], tokens: pa.Table, words: pa.Table) -> None:
+    ids = [clip["id"] for clip in clips]
+    for what, other in (("token", tokens), ("transcript", words)):
+        if other["id"].to_pylist() != ids:
+            raise TableError(
+                f"The {what} table holds other clips than {paths.CLIPS}. Make it anew with: dvc repro text"
+            )
+
+
+def _key_of(file: Path, modality: str) -> str:
+    if not file.is_file():
+        raise _others(file.parent, modality)
+    return str(tables.shard(file)["key"])
+
+
+def _others(folder: Path, modality: str) -> TableError:
+    return TableError(f"{folder} holds other clips than {paths.CLIPS}. Make it anew with: dvc repro {modality}")
+
+
+def _known(folder: Path) -> dict[str, str]:
+    """The shards of a training table as they were written: sha256 by name."""
+    return dict(tables.read_json(folder / tables.TABLE)["shards"]) if (folder / tables.TABLE).is_file() else {}
+
+
+@lru_cache
+def _code() -> str:
+    """Of what decides a shard beside its inputs, so that none outlives a change of it."""
+    return cache.key(
+        **{module.__name__: assets.sha256(Path(str(module.__file__))) for module in (align, tables)},
+        assemble=assets.sha256(Path(__file__)),
+    )
 
 
 def _frames(
-    name: str, modality: str, clips: Sequence[dict[str, Any]], spoken: list[Spoken] | None, options: Params
-) -> tuple[list[np.ndarray], list[Column], dict[str, Any]]:
-    """A modality's shaped frames in the order of `clips`, its columns ([]: no clip has any) and its extraction."""
-    path = paths.features(modality, name)
-    table, metadata = tables.read(path), tables.metadata(path)
+    clips: Sequence[dict[str, Any]],
+    file: Path,
+    columns: Sequence[Column],
+    modality: str,
+    spoken: Sequence[Spoken] | None,
+    policy: dict[str, Any],
+) -> list[np.ndarray]:
+    """A modality's shaped frames in the order of `clips`."""
+    table = tables.read(file)
     if [row["id"] for row in clips] != table["id"].to_pylist():
-        raise TableError(f"{path} holds other clips than {paths.CLIPS}. Make it anew with: dvc repro {modality}")
-    kinds = [Column(**column) for column in metadata["columns"]]
-    policy = _policy(options, {**dict.fromkeys(FRAMES, {}), modality: metadata})
-    pool, most = policy["pool"][modality], policy["max_frames"][modality]
-    imported = metadata["extractor"] == tables.IMPORTED
-    if imported and spoken:
-        _check_aligned(name, modality, metadata)
+        raise _others(file.parent, modality)
     found = (_cell(table, index) for index in range(len(table)))
-    if spoken and not imported:
-        frames = [shape_aligned(cell, kinds, one) for cell, one in zip(found, spoken, strict=True)]
-    else:
-        frames = [shape(cell.x, cell.mask, kinds, pool, most) for cell in found]
-    return frames, kinds if any(len(x) for x in frames) else [], metadata
+    if spoken:
+        return [shape_aligned(cell, columns, one) for cell, one in zip(found, spoken, strict=True)]
+    pool, most = policy["pool"][modality], policy["max_frames"][modality]
+    return [shape(cell.x, cell.mask, columns, pool, most) for cell in found]
 
 
 def _cell(table: pa.Table, index: int) -> tables.Frames:
@@ -234,62 +335,67 @@ def _cell(table: pa.Table, index: int) -> tables.Frames:
 
 
 def _statistics(
-    rows: Sequence[dict[str, Any]], sequences: dict[str, list[np.ndarray]], columns: dict[str, list[Column]]
+    shards: Sequence[dict[str, Any]], columns: dict[str, list[Column]], there: dict[str, bool]
 ) -> dict[str, dict[str, list[float]]]:
-    """Mean and standard deviation over the frames of the train split, by modality."""
-    train = [index for index, row in enumerate(rows) if row["split"] == "train"]
-    return {modality: fit([sequences[modality][i] for i in train], columns[modality]) for modality in FRAMES}
+    """Mean and standard deviation over the frames of the train split, by modality; none of one that no clip has."""
+    found = {}
+    for modality in FRAMES:
+        parts = [Moments(**{k: np.array(v) for k, v in shard["moments"][modality].items()}) for shard in shards]
+        found[modality] = scale(together(parts), columns[modality]) if there[modality] else {"mean": [], "std": []}
+    return found
 
 
-def fit(frames: Sequence[np.ndarray], columns: Sequence[Column]) -> dict[str, list[float]]:
-    """Mean and standard deviation of each column of shaped frames, NaN left out.
-
-    A column that never varies is only centred. Flags and the sines and cosines of angles keep their
-    scale: mean 0, standard deviation 1.
-    """
-    left = _unscaled(columns)
-    count, total, squares = np.zeros(len(left)), np.zeros(len(left)), np.zeros(len(left))
+def moments(frames: Sequence[np.ndarray], width: int) -> Moments:
+    """Of (T, width) frames of several clips, NaN left out; in float64."""
+    count, total, squares = np.zeros(width), np.zeros(width), np.zeros(width)
     some = [x for x in frames if len(x)]
-    for x in some:  # clip by clip: a large data set's frames are not held twice
+    for x in some:
         there = np.isfinite(x)
         count += there.sum(axis=0)
         total += np.where(there, x, 0).sum(axis=0, dtype=np.float64)
     mean = total / np.maximum(count, 1)
     for x in some:
         squares += np.where(np.isfinite(x), (x - mean) ** 2, 0).sum(axis=0)
-    deviation = np.sqrt(squares / np.maximum(count, 1))
-    scale = np.where((deviation > CONSTANT) & ~left, deviation, 1.0)
-    return {"mean": np.where(left, 0.0, mean).tolist(), "std": scale.tolist()}
+    return Moments(count, mean, squares)
 
 
-def _table(
-    clips: Sequence[dict[str, Any]],
-    rows: Sequence[dict[str, Any]],
-    tokens: pa.Table,
-    words: pa.Table,
-    sequences: dict[str, list[np.ndarray]],
-    widths: dict[str, int],
-) -> pa.Table:
-    ids = [clip["id"] for clip in clips]
-    for what, other in (("token", tokens), ("transcript", words)):
-        if other["id"].to_pylist() != ids:
-            raise TableError(
-                f"The {what} table holds other clips than {paths.CLIPS}. Make it anew with: dvc repro text"
-            )
+def together(parts: Sequence[Moments]) -> Moments:
+    """The moments of all, from those of parts, one after the other (Chan, Golub and LeVeque, 1979)."""
+    whole = parts[0]
+    for part in parts[1:]:
+        count = whole.count + part.count
+        share, apart = part.count / np.maximum(count, 1), part.mean - whole.mean
+        squares = whole.squares + part.squares + apart**2 * whole.count * share
+        whole = Moments(count, whole.mean + apart * share, squares)
+    return whole
+
+
+def scale(of: Moments, columns: Sequence[Column]) -> dict[str, list[float]]:
+    """Mean and standard deviation of each column of shaped frames.
+
+    A column that never varies is only centred. Flags and the sines and cosines of angles keep their
+    scale: mean 0, standard deviation 1.
+    """
+    left = _unscaled(columns)
+    deviation = np.sqrt(of.squares / np.maximum(of.count, 1))
+    found = np.where((deviation > CONSTANT) & ~left, deviation, 1.0)
+    return {"mean": np.where(left, 0.0, of.mean).tolist(), "std": found.tolist()}
+
+
+def _table(part: Part, sequences: dict[str, list[np.ndarray]], widths: dict[str, int]) -> pa.Table:
     content = {
-        "id": ids,
-        "video_id": [clip["video_id"] for clip in clips],
-        "split": [row["split"] for row in rows],
-        **{name: [row[name] for row in rows] for name in ("label", "label_T", "label_A", "label_V")},
-        "transcript": words["text"],
-        "input_ids": tokens["input_ids"],
+        "id": [clip["id"] for clip in part.clips],
+        "video_id": [clip["video_id"] for clip in part.clips],
+        "split": [row["split"] for row in part.labels],
+        **{name: [row[name] for row in part.labels] for name in ("label", *tables.UNIMODAL.values())},
+        "transcript": part.words["text"],
+        "input_ids": part.tokens["input_ids"],
         **{m: tables.sequences(sequences[m], width) for m, width in widths.items() if width},
     }
     return pa.table(content, schema=tables.training_schema(widths))
 
 
-def _summary(table: pa.Table, metadata: dict[str, Any]) -> str:
-    splits = table["split"].to_pylist()
+def _summary(splits: Sequence[str | None], metadata: dict[str, Any]) -> str:
     sizes = ", ".join(f"{split} {splits.count(split)}" for split in tables.SPLITS if split in splits)
     widths = ", ".join(f"{m} {len(metadata['columns'][m])} columns" for m in FRAMES)
-    return f"{len(table)} clips ({sizes or 'no labels'}); {widths}"
+    return f"{len(splits)} clips ({sizes or 'no labels'}); {widths}"

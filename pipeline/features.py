@@ -1,4 +1,4 @@
-"""What the audio and the vision stage share: clip by clip through the cache, then one Parquet file a data set.
+"""What the audio and the vision stage share: clip by clip through the cache, then Parquet shards of each data set.
 
 An extractor is a module `pipeline.<modality>.<name>` with
   VERSION           raised when its output for the same clip and params changes
@@ -13,20 +13,21 @@ The file's name is the registry: params.yaml names it, nothing lists it. A data 
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from importlib import import_module
 from importlib.util import find_spec
+from itertools import groupby
 from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from pydantic import ConfigDict
 
-from pipeline import cache, paths, tables, workers
+from pipeline import assets, cache, paths, shards, tables, workers
 from pipeline.errors import ParamsError
 from pipeline.params import Block, Limits, check, load
 from pipeline.params import threads as load_threads
@@ -103,7 +104,10 @@ def recipe(modality: str, options: Params) -> Recipe:
 
 
 def run(modality: str) -> None:
-    """The stage: every clip of clips.parquet -> data/features/<modality>/<dataset>.parquet."""
+    """The stage: every clip of clips.parquet -> data/features/<modality>/<dataset>/*.parquet.
+
+    A shard that is whole and of its key is left as it is, and its clips are not looked up in the cache.
+    """
     chosen = recipe(modality, load(modality, Params))
     clips = tables.read(paths.CLIPS).to_pylist()
     identity = chosen.identity()
@@ -114,15 +118,54 @@ def run(modality: str) -> None:
     }
     store = cache.Store(modality)
     store.remember({"extractor": chosen.extractor, **identity["params"]}, list(keys.values()))
-    failures = _compute(store, chosen, clips, keys)
-    _write(store, chosen, clips, keys, failures)
+    metadata = chosen.metadata()
+    shards = [shard for shard in _shards(chosen, clips, keys) if not tables.whole(shard.file, shard.key(metadata, {}))]
+    failures = _compute(store, chosen, clips, keys, {key for shard in shards for key in shard.keys if key})
+    for shard in shards:
+        _write(store, shard, metadata, failures)
+    _tidy(chosen, clips)
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One file of a data set's features. keys: of the clips' entries in the cache, None where one lacks the modality."""
+
+    dataset: str
+    file: Path
+    ids: list[str]
+    keys: list[str | None]
+
+    def key(self, metadata: dict[str, Any], failures: dict[str, workers.Failure]) -> str:
+        """Of all that decides the file's bytes."""
+        told = {key: [failures[key].reason, failures[key].message] for key in self.keys if key in failures}
+        return cache.key(
+            metadata=metadata, code=_code(), clips=list(zip(self.ids, self.keys, strict=True)), failures=told
+        )
+
+
+def _shards(chosen: Recipe, clips: Sequence[dict[str, Any]], keys: dict[int, str]) -> Iterator[Shard]:
+    """Of the data sets that bring no features of their own."""
+    by_id = {(row["dataset"], row["id"]): keys.get(index) for index, row in enumerate(clips)}
+    for name, rows in _datasets(clips):
+        if not paths.imported(chosen.modality, name).is_file():
+            for some in shards.split(rows):
+                file = paths.features(chosen.modality, name) / f"{shards.name(some)}.parquet"
+                yield Shard(name, file, [row["id"] for row in some], [by_id[name, row["id"]] for row in some])
+
+
+def _datasets(clips: Sequence[dict[str, Any]]) -> list[tuple[str, list[dict[str, Any]]]]:
+    """The rows of each data set, both in order of name."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for row in clips:
+        found.setdefault(row["dataset"], []).append(row)
+    return sorted(found.items())
 
 
 def _compute(
-    store: cache.Store, chosen: Recipe, clips: Sequence[dict[str, Any]], keys: dict[int, str]
+    store: cache.Store, chosen: Recipe, clips: Sequence[dict[str, Any]], keys: dict[int, str], due: Collection[str]
 ) -> dict[str, workers.Failure]:
-    """Extract what the cache lacks; print the summary line; return failures by key."""
-    missing = {key: index for index, key in keys.items() if store.find(key) is None}
+    """Extract what the cache lacks of the keys that are due; print the summary line; return failures by key."""
+    missing = {key: index for index, key in keys.items() if key in due and store.find(key) is None}
     tasks = [(chosen, _clip(clips[index]), key) for key, index in missing.items()]
     failures: dict[str, workers.Failure] = {}
     for outcome in workers.run(
@@ -161,35 +204,58 @@ def _extract(task: tuple[Recipe, Clip, str]) -> int:
     return cache.Store(chosen.modality).path(key).stat().st_size
 
 
-def _write(
-    store: cache.Store,
-    chosen: Recipe,
-    clips: Sequence[dict[str, Any]],
-    keys: dict[int, str],
-    failures: dict[str, workers.Failure],
-) -> None:
-    metadata = chosen.metadata()
+def _write(store: cache.Store, shard: Shard, metadata: dict[str, Any], failures: dict[str, workers.Failure]) -> None:
+    key = shard.key(metadata, failures)
+    if failures and tables.whole(shard.file, key):
+        return
     width = len(metadata["columns"])
+    records = [_record(store, id, key, failures, width) for id, key in zip(shard.ids, shard.keys, strict=True)]
+    noted = {"first": shard.ids[0] if shard.ids else "", "key": key}
+    tables.write(shard.file, table(records, width), {**metadata, "dataset": shard.dataset, tables.SHARD: noted})
+
+
+def _tidy(chosen: Recipe, clips: Sequence[dict[str, Any]]) -> None:
+    """Write what data sets bring of their own, and remove what belongs to none."""
     folder = paths.FEATURES / chosen.modality
-    datasets = sorted({row["dataset"] for row in clips})
-    for name in datasets:
+    folder.mkdir(parents=True, exist_ok=True)
+    datasets = _datasets(clips)
+    for name, rows in datasets:
         if paths.imported(chosen.modality, name).is_file():
-            _take(chosen.modality, name, [row["id"] for row in clips if row["dataset"] == name])
-            continue
-        chosen_rows = [(row, keys.get(index)) for index, row in enumerate(clips) if row["dataset"] == name]
-        records = [_record(store, row["id"], key, failures, width) for row, key in chosen_rows]
-        tables.write(paths.features(chosen.modality, name), table(records, width), {**metadata, "dataset": name})
-    tables.keep_only(folder, datasets)
+            _take(chosen.modality, name, rows)
+        tables.keep_only(folder / name, [f"{shards.name(some)}.parquet" for some in shards.split(rows)])
+    tables.keep_only(folder, [name for name, _ in datasets])
 
 
-def _take(modality: str, dataset: str, ids: list[str]) -> None:
+def _take(modality: str, dataset: str, rows: Sequence[dict[str, Any]]) -> None:
     """The features that a data set brings, of the clips that ingest left, in the same order (that of the ids)."""
-    source = paths.imported(modality, dataset)
-    kept = pa.array(ids, pa.string())
-    groups = (group.filter(pc.is_in(group["id"], kept)) for group in tables.read_groups(source))
-    metadata = tables.metadata(source)
-    schema = tables.features_schema(len(metadata["columns"]))
-    tables.write_groups(paths.features(modality, dataset), schema, groups, {**metadata, "dataset": dataset})
+    source, folder = paths.imported(modality, dataset), paths.features(modality, dataset)
+    metadata = {**tables.metadata(source), "dataset": dataset}
+    schema, content = tables.features_schema(len(metadata["columns"])), assets.sha256(source)
+    due: dict[int, tuple[Shard, dict[str, Any], list[pa.Table]]] = {}
+    for some in shards.split(rows):
+        shard = Shard(dataset, folder / f"{shards.name(some)}.parquet", [row["id"] for row in some], [])
+        key = cache.key(metadata=metadata, code=_code(), source=content, clips=shard.ids)
+        if not tables.whole(shard.file, key):
+            due[len(due)] = shard, {**metadata, tables.SHARD: {"first": shards.first(some), "key": key}}, []
+    number_of = {id: number for number, (shard, *_) in due.items() for id in shard.ids}
+    for group in tables.read_groups(source) if due else ():
+        numbers = [number_of.get(id) for id in group["id"].to_pylist()]
+        for number, run in groupby(range(len(group)), key=numbers.__getitem__):
+            if number is not None:
+                start, *rest = run
+                shard, noted, found = due[number]
+                found.append(group.slice(start, 1 + len(rest)).cast(schema))
+                if sum(map(len, found)) == len(shard.ids):
+                    tables.write(shard.file, pa.concat_tables(found), noted)
+                    del due[number]
+    for shard, noted, found in due.values():  # of clips that the data set's own file lacks
+        tables.write(shard.file, pa.concat_tables([schema.empty_table(), *found]), noted)
+
+
+@lru_cache
+def _code() -> str:
+    """Of what decides how features are written, so that no shard outlives a change of it."""
+    return cache.key(features=assets.sha256(Path(__file__)), tables=assets.sha256(Path(tables.__file__)))
 
 
 def _record(

@@ -37,8 +37,8 @@ def transcripts(dataset: str) -> Path:
 
 
 def features(modality: str, dataset: str) -> Path:
-    """Token ids (text), acoustic frames (audio) or landmark frames (vision) of one data set."""
-    return FEATURES / modality / f"{dataset}.parquet"
+    """Of one data set: a file of token ids (text), or a folder of shards of acoustic (audio) or landmark frames (vision)."""
+    return FEATURES / modality / (f"{dataset}.parquet" if modality == "text" else dataset)
 
 
 def imported(modality: str, dataset: str, raw: Path = RAW) -> Path:
@@ -47,8 +47,8 @@ def imported(modality: str, dataset: str, raw: Path = RAW) -> Path:
 
 
 def table(dataset: str) -> Path:
-    """The training table: Arrow IPC, memory-mappable."""
-    return TABLES / f"{dataset}.arrow"
+    """The training table: a folder of shards, Arrow IPC, memory-mappable."""
+    return TABLES / dataset
 
 
 def run(dataset: str, network: str, seed: int) -> Path:

@@ -4,12 +4,17 @@ Features are Parquet (page checksums, no dictionary on floats, byte-stream-split
 is uncompressed Arrow IPC, so that training maps it instead of reading it. What is not a row (column
 names, rate, extractor and its params) is JSON in the schema's metadata under the key `rawmsa`; it
 holds nothing that differs between two equal runs, so equal content gives equal bytes.
+
+Frames and training tables are folders of shards (pipeline/shards.py), which every reader here takes for one table. A
+shard's metadata has `shard`: its first clip and the key of all that decides its content.
 """
 
 import csv
 import json
 import os
 import re
+import shutil
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,12 +24,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline import assets
 from pipeline.errors import TableError
 
 MODALITIES = ("text", "audio", "vision")
 UNIMODAL = {"text": "label_T", "audio": "label_A", "vision": "label_V"}  # the columns of the human unimodal labels
 SPLITS = ("train", "valid", "test")
 METADATA = b"rawmsa"
+SHARD = "shard"  # what a shard's metadata has beside its table's
+TABLE = "metadata.json"  # of a training table's folder: its metadata, and its shards in order with their sha256
 IMPORTED = "imported"  # the extractor of features that a data set brings
 FORMULA = re.compile(r"\s*[=+\-@]|[\t\r\n]")
 NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)(e[+-]?[0-9]+)?", re.IGNORECASE)
@@ -310,27 +318,72 @@ def read_groups(path: Path) -> Iterator[pa.Table]:
 
 def read(path: Path, columns: list[str] | None = None, clip: str | None = None) -> pa.Table:
     """A Parquet table, every page's checksum verified; of one clip alone where its id is given. Raises TableError."""
-    if not path.is_file():
-        raise TableError(f"{path} is not there. Make it with: dvc repro")
+    if not path.is_dir():
+        return _read(path, columns, clip)
+    files = parts(path)
+    if clip is not None:
+        files = files[max(bisect_right(files, clip, key=_first) - 1, 0) :][:1]
+    return with_metadata(pa.concat_tables(_read(file, columns, clip) for file in files), metadata(path))
+
+
+def _read(file: Path, columns: list[str] | None, clip: str | None) -> pa.Table:
+    if not file.is_file():
+        raise TableError(f"{file} is not there. Make it with: dvc repro")
     try:
         only = None if clip is None else [("id", "=", clip)]  # row groups without it are not read
-        return pq.read_table(path, columns=columns, filters=only, page_checksum_verification=True)
+        return pq.read_table(file, columns=columns, filters=only, page_checksum_verification=True)
     except (OSError, ValueError) as error:  # ArrowInvalid is a ValueError, as is a name that is not UTF-8
-        raise TableError(f"{path} is damaged ({error}). Delete it, then: dvc repro") from None
+        raise TableError(f"{file} is damaged ({error}). Delete it, then: dvc repro") from None
+
+
+def parts(folder: Path) -> list[Path]:
+    """The Parquet shards of a data set, in order of their clips. Raises TableError where there are none."""
+    files = sorted(folder.glob("*.parquet"), key=_first)
+    if not files:
+        raise TableError(f"{folder} holds no features. Make them with: dvc repro")
+    return files
+
+
+def _first(file: Path) -> str:
+    return str(shard(file)["first"])
+
+
+def shard(file: Path) -> dict[str, Any]:
+    """What is noted of a shard: `first`, its first clip's id, its `key`, and what else its writer noted. Raises TableError."""
+    noted = _metadata(file).get(SHARD)
+    if noted is None:
+        raise TableError(f"{file} is no shard of this version. Delete its folder, then: dvc repro")
+    return dict(noted)
+
+
+def whole(file: Path, key: str) -> bool:
+    """Whether this Parquet shard is there, of this key, and every page of it as it was written."""
+    try:
+        return file.is_file() and shard(file)["key"] == key and sum(map(len, read_groups(file))) >= 0
+    except TableError:
+        return False
 
 
 def metadata(source: Path | pa.Table) -> dict[str, Any]:
-    """The JSON metadata of a Parquet file, an Arrow file or a table. Raises TableError."""
+    """The JSON metadata of a table, of its Parquet or Arrow file, or of its folder of shards. Raises TableError."""
     if isinstance(source, pa.Table):
         return dict(json.loads(source.schema.metadata[METADATA]))
-    if source.suffix == ".arrow":
-        return metadata(read_arrow(source))
-    if not source.is_file():
-        raise TableError(f"{source} is not there. Make it with: dvc repro")
+    if not source.is_dir():
+        return _metadata(source)
+    if (source / TABLE).is_file():
+        return dict(read_json(source / TABLE)["metadata"])
+    return {key: value for key, value in _metadata(parts(source)[0]).items() if key != SHARD}
+
+
+def _metadata(file: Path) -> dict[str, Any]:
+    if file.suffix == ".arrow":
+        return metadata(_mapped(file))
+    if not file.is_file():
+        raise TableError(f"{file} is not there. Make it with: dvc repro")
     try:
-        return dict(json.loads(pq.read_schema(source).metadata[METADATA]))
+        return dict(json.loads(pq.read_schema(file).metadata[METADATA]))
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise TableError(f"{source} is damaged ({error}). Delete it, then: dvc repro") from None
+        raise TableError(f"{file} is damaged ({error}). Delete it, then: dvc repro") from None
 
 
 def write_arrow(path: Path, table: pa.Table, metadata: Mapping[str, Any]) -> None:
@@ -342,14 +395,47 @@ def write_arrow(path: Path, table: pa.Table, metadata: Mapping[str, Any]) -> Non
     part.replace(path)
 
 
+def write_table(folder: Path, shards: Iterable[pa.Table], metadata: Mapping[str, Any]) -> None:
+    """A training table of these shards, one after the other, so that no two are held at once."""
+    names = []
+    for number, table in enumerate(shards):
+        names.append(f"{number:05d}")
+        write_arrow(folder / f"{names[-1]}.arrow", table, {})
+    describe_table(folder, {name: assets.sha256(folder / f"{name}.arrow") for name in names}, metadata)
+
+
+def describe_table(folder: Path, shards: Mapping[str, str], metadata: Mapping[str, Any]) -> None:
+    """Say which shards (name and sha256, in order) make a training table, and what holds for all of it.
+
+    What is no longer of it is removed.
+    """
+    write_json(folder / TABLE, {"metadata": metadata, "shards": shards})
+    keep_only(folder, [TABLE, *(f"{name}.arrow" for name in shards)])
+
+
 def read_arrow(path: Path) -> pa.Table:
-    """A training table, memory-mapped: costs no memory until a row is looked at."""
-    if not path.is_file():
-        raise TableError(f"{path} is not there. Make it with: dvc repro assemble")
+    """A training table or an Arrow file, memory-mapped: costs no memory until a row is looked at. Raises TableError.
+
+    A modality that no clip has is no column of a training table.
+    """
+    if not path.is_dir():
+        return _mapped(path)
+    if not (path / TABLE).is_file():
+        raise TableError(f"{path} is no whole training table. Make it with: dvc repro assemble")
+    described = read_json(path / TABLE)
+    table = pa.concat_tables(_mapped(path / f"{name}.arrow") for name in described["shards"])
+    columns = described["metadata"]["columns"]
+    without = [name for name in columns if not columns[name] and name in table.column_names]
+    return with_metadata(table.drop_columns(without), described["metadata"])
+
+
+def _mapped(file: Path) -> pa.Table:
+    if not file.is_file():
+        raise TableError(f"{file} is not there. Make it with: dvc repro assemble")
     try:
-        return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+        return pa.ipc.open_file(pa.memory_map(str(file))).read_all()
     except (OSError, pa.ArrowInvalid) as error:
-        raise TableError(f"{path} is damaged ({error}). Delete it, then: dvc repro assemble") from None
+        raise TableError(f"{file} is damaged ({error}). Delete it, then: dvc repro assemble") from None
 
 
 def write_csv(path: Path, columns: Sequence[str], records: Iterable[Mapping[str, Any]]) -> None:
@@ -387,19 +473,20 @@ def read_json(path: Path) -> Any:
     return json.loads(path.read_text())
 
 
-def datasets_of(folder: Path, suffix: str = ".parquet") -> list[str]:
-    """The data sets that have a file in this folder, by name. Raises TableError where there is no such folder."""
+def datasets_of(folder: Path) -> list[str]:
+    """The data sets that have a file, or a folder of shards, in this folder. Raises TableError where it is not there."""
     if not folder.is_dir():
         raise TableError(f"{folder} is not there. Make it with: dvc repro")
-    return sorted(file.stem for file in folder.glob(f"*{suffix}"))
+    shown = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
+    return sorted(entry.name if entry.is_dir() else entry.stem for entry in shown)
 
 
-def keep_only(folder: Path, datasets: Iterable[str], suffix: str = ".parquet") -> None:
-    """Remove the files of data sets that are there no more, and what a killed run left half-written."""
-    for part in folder.glob(".*.part"):
-        part.unlink()
-    for name in set(datasets_of(folder, suffix)) - set(datasets):
-        (folder / f"{name}{suffix}").unlink()
+def keep_only(folder: Path, names: Iterable[str]) -> None:
+    """Remove all other files and folders in this one: of data sets or clips that are there no more, or half-written."""
+    kept = set(names)
+    for entry in folder.iterdir() if folder.is_dir() else ():
+        if entry.name not in kept:
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
 
 
 def by_dataset(table: pa.Table) -> Iterator[tuple[str, list[dict[str, Any]]]]:

@@ -57,7 +57,7 @@ def run(options: Params) -> None:
     """
     datasets = tables.datasets_of(paths.TRANSCRIPTS)
     lengths = [length for dataset in datasets for length in _write(dataset, options)]
-    tables.keep_only(paths.FEATURES / "text", datasets)
+    tables.keep_only(paths.FEATURES / "text", [paths.features("text", name).name for name in datasets])
     cut = sum(length == options.max_tokens for length in lengths)
     empty = lengths.count(0)
     print(f"text: {len(lengths)} clips: {len(lengths) - empty} tokenised, {empty} without text; {cut} at max_tokens")

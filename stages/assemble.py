@@ -1,4 +1,4 @@
-"""assemble: features, labels -> data/tables/<dataset>.arrow (one training table a data set)."""
+"""assemble: features, labels -> data/tables/<dataset>/ (one training table a data set)."""
 
 from pipeline import assemble
 

@@ -1,4 +1,4 @@
-"""audio: data/ingest/clips.parquet, data/raw -> data/features/audio/<dataset>.parquet (acoustic frames)."""
+"""audio: data/ingest/clips.parquet, data/raw -> data/features/audio/<dataset>/*.parquet (acoustic frames)."""
 
 from pipeline import features
 

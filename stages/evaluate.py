@@ -49,7 +49,7 @@ class Predicted:
 
 def main() -> None:
     options = params.load("evaluate", Params)
-    datasets = tables.datasets_of(paths.TABLES, ".arrow")
+    datasets = tables.datasets_of(paths.TABLES)
     _check(options.across, datasets)
     predictions: list[dict[str, Any]] = []
     scores: dict[str, dict[str, Any]] = {}

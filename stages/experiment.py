@@ -154,7 +154,7 @@ def _write(plan: Plan, seeds: Sequence[int]) -> None:
 
 def _check(dataset: str) -> None:
     """Raise StageError unless there is such a data set, or videos to make it of."""
-    if (paths.RAW / dataset).is_dir() or paths.table(dataset).is_file():
+    if (paths.RAW / dataset).is_dir() or paths.table(dataset).is_dir():
         return
     there = sorted(folder.name for folder in paths.RAW.glob("*") if folder.is_dir())
     raise StageError(f"There is no data set {dataset}: data/raw holds {', '.join(there) or 'none'}. Name one of these.")

@@ -38,7 +38,7 @@ class Choice(params.Block):
 
 @dataclass(frozen=True)
 class Source:
-    """A training table; seen: the hash of what training can see of it."""
+    """A training table, a folder; seen: the hash of what training can see of it."""
 
     file: Path
     metadata: dict[str, Any]
@@ -67,7 +67,7 @@ class Task:
 def source(dataset: str) -> Source:
     """Raises StageError where the data set cannot be trained on."""
     file = paths.table(dataset)
-    if not file.is_file():
+    if not file.is_dir():
         raise StageError(f"{dataset} has no training table {file}. Make it with: dvc repro assemble")
     table = tables.read_arrow(file)
     if why := run.untrainable(table):

@@ -39,6 +39,6 @@ def failed() -> Iterator[tuple[str, int]]:
 
 
 def _column(folder: Path, name: str) -> Iterator[list]:
-    """This column of every data set's file."""
-    for file in sorted(folder.glob("*.parquet")):
+    """This column of every file of every data set."""
+    for file in sorted(folder.rglob("*.parquet")):
         yield tables.read(file, columns=[name])[name].to_pylist()

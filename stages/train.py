@@ -43,7 +43,7 @@ class Params(params.Block):
 
 def main() -> None:
     options = params.load("train", Params)
-    tasks = [task for dataset in tables.datasets_of(paths.TABLES, ".arrow") for task in _tasks(dataset, options)]
+    tasks = [task for dataset in tables.datasets_of(paths.TABLES) for task in _tasks(dataset, options)]
     computed = jobs.compute(jobs.missing(tasks), lambda: _kept(tasks, options.keep), "train")
     kept = _kept(tasks, options.keep)
     computed += jobs.compute(jobs.missing(kept, WEIGHTS), lambda: _kept(tasks, options.keep), "train")

@@ -1,4 +1,4 @@
-"""vision: data/ingest/clips.parquet, data/raw -> data/features/vision/<dataset>.parquet (facial-landmark frames)."""
+"""vision: data/ingest/clips.parquet, data/raw -> data/features/vision/<dataset>/*.parquet (facial-landmark frames)."""
 
 from pipeline import features
 

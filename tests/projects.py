@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipeline import paths, report, tables
+from pipeline import cache, paths, report, shards, tables
 from tests import clips as videos
 
 SETTINGS = {
@@ -74,7 +74,23 @@ def features(dataset: str, modality: str, names: list[str], frames: dict[str, np
     ]  # fmt: skip
     columns = [{"name": name, "unit": "", "kind": "value"} for name in names]
     schema = tables.features_schema(len(names))
-    tables.write(paths.features(modality, dataset), tables.rows(schema, records), {"columns": columns})
+    write_features(modality, dataset, tables.rows(schema, records), {"columns": columns})
+
+
+def content(path: Path) -> dict[str, bytes]:
+    """The bytes of a folder's files by name."""
+    return {file.relative_to(path).as_posix(): file.read_bytes() for file in sorted(path.rglob("*")) if file.is_file()}
+
+
+def write_features(modality: str, dataset: str, table: pa.Table, metadata: dict[str, Any]) -> None:
+    """The shards of these rows, as the stages would have cut them."""
+    start = 0
+    for some in shards.split([{"id": id, "seconds": 1.0} for id in table["id"].to_pylist()]):
+        part = table.slice(start, len(some))
+        start += len(some)
+        noted = {"first": shards.first(some), "key": cache.key(rows=repr(part.to_pylist()), metadata=metadata)}
+        file = paths.features(modality, dataset) / f"{shards.name(some)}.parquet"
+        tables.write(file, part, {**metadata, tables.SHARD: noted})
 
 
 def train(dataset: str, seed: int, valid_mae: float, ulabels: list[dict[str, Any]] | None = None) -> None:

@@ -10,6 +10,7 @@ import pytest
 from pipeline import align, assemble, paths, tables
 from pipeline.errors import TableError
 from pipeline.tables import Column, Frames
+from tests import projects
 
 ROOT = Path(__file__).parents[1]
 LEVEL = [Column("level", "1")]
@@ -106,7 +107,7 @@ def made(words: list[list[dict[str, Any]]], flags: Sequence[str] = ()) -> None:
         }
         rows = tables.rows(tables.features_schema(1), [{"id": id, "x": x, **row} for id in ids])
         columns = [{"name": "level", "unit": "1", "kind": "value"}]
-        tables.write(paths.features(modality, "d"), rows, {"extractor": "made", "columns": columns})
+        projects.write_features(modality, "d", rows, {"extractor": "made", "columns": columns})
 
 
 def test_an_aligned_table_has_a_frame_a_token(project: None, capsys: pytest.CaptureFixture[str]) -> None:

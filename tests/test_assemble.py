@@ -49,11 +49,15 @@ def test_a_clip_that_says_nothing_has_no_frames() -> None:
         assert assemble.shape(np.ones((len(mask), 4)), mask, COLUMNS, 1, 10).shape == (0, 5)
 
 
+def fitted_to(frames: list[np.ndarray]) -> dict[str, list[float]]:
+    return assemble.scale(assemble.moments(frames, 5), COLUMNS)
+
+
 def test_statistics_leave_flags_and_angles_and_constants_alone() -> None:
     generator = np.random.default_rng(0)
     x = generator.normal(5, 2, (500, 4))
     x[:, 1], x[:, 2], x[::7, 2] = x[:, 1] > 5, 120.0, 0.0
-    fitted = assemble.fit([assemble.shape(x, np.ones(500, bool), COLUMNS, 1, 500)], COLUMNS)
+    fitted = fitted_to([assemble.shape(x, np.ones(500, bool), COLUMNS, 1, 500)])
     np.testing.assert_allclose(fitted["mean"], [x[:, 0].mean(), 0, np.log(120), 0, 0], rtol=1e-5)
     np.testing.assert_allclose(fitted["std"], [x[:, 0].std(), 1, 1, 1, 1], rtol=1e-5)
 
@@ -72,5 +76,5 @@ def test_any_frames_give_finite_statistics_and_a_bounded_length(x, pool, most, r
     mask = np.array([random.random() < 0.6 for _ in x], bool)
     shaped = assemble.shape(x, mask, COLUMNS, pool, most)
     assert len(shaped) <= min(most, -(-len(x) // pool))
-    fitted = assemble.fit([shaped], COLUMNS)
+    fitted = fitted_to([shaped])
     assert np.isfinite(fitted["mean"]).all() and (np.array(fitted["std"]) > 0).all()

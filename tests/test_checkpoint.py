@@ -33,10 +33,10 @@ def folder(tmp_path: Path) -> Path:
 
 def _train(place: Path, folder: Path, seed: int = 7) -> Path:
     table = tiny.table(absent=[(3, "audio"), (4, "text")])
-    tables.write_arrow(place / "made.arrow", table, tables.metadata(table))
+    tables.write_table(place / "made", [table], tables.metadata(table))
     encoder = tiny.encoder(place / "bert")
     run.train(
-        run.Job(place / "made.arrow", "self_mm", "paper", "made", "mosi", {}, tiny.hyper(), seed, encoder, None, 1),
+        run.Job(place / "made", "self_mm", "paper", "made", "mosi", {}, tiny.hyper(), seed, encoder, None, 1),
         folder,
     )
     shutil.rmtree(encoder)  # a run needs no encoder but its own
@@ -198,7 +198,7 @@ def test_runs_depend_on_their_table_alone(
     capsys.readouterr()
     train.main()  # a second data set does not retrain the first
     assert "4 runs, computed 2, from cache 2" in capsys.readouterr().out
-    paths.table("second").unlink()
+    shutil.rmtree(paths.table("second"))
     train.main()  # and leaves no trace when it goes
     assert "computed 0" in capsys.readouterr().out
     assert _bytes(paths.RUNS) == first
@@ -229,7 +229,7 @@ def test_keep_all_trains_again_only_what_lost_its_weights(
 
 
 def test_a_table_that_cannot_be_trained_on_is_named(project: Path, capsys: pytest.CaptureFixture[str]):
-    paths.table("made").unlink()
+    shutil.rmtree(paths.table("made"))
     write_table("short", splits=("train", "train"))
     train.main()
     out = capsys.readouterr().out
@@ -354,7 +354,7 @@ def test_only_what_training_sees_trains_anew(
     values[row] = value
     field = table.schema.field(place)
     table = table.set_column(place, field, pa.array(values, field.type))
-    tables.write_arrow(paths.table("made"), table, tables.metadata(table))
+    tables.write_table(paths.table("made"), [table], tables.metadata(table))
     capsys.readouterr()
     train.main()
     assert f"computed {computed}," in capsys.readouterr().out

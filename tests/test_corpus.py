@@ -13,6 +13,7 @@ import pytest
 from pipeline import features, ingest, params, paths, tables
 from pipeline.datasets.refusal import printable
 from tests import clips, corpus
+from tests.projects import content
 
 ROOT = Path(__file__).parents[1]
 GOOD = "good"  # the data set beside the bad one
@@ -43,7 +44,7 @@ def stages(folder: Path, patch: pytest.MonkeyPatch, workers: int) -> None:
 
 def of_good(folder: Path) -> dict[str, Any]:
     """All that the stages say of the good data set: its feature files byte by byte, its rows."""
-    files = {m: (folder / paths.features(m, GOOD)).read_bytes() for m in ("audio", "vision")}
+    files = {m: content(folder / paths.features(m, GOOD)) for m in ("audio", "vision")}
     rows = [row for row in tables.read(folder / paths.CLIPS).to_pylist() if row["dataset"] == GOOD]
     return {**files, "clips": rows}
 

@@ -57,7 +57,7 @@ def _without(table: pa.Table, split: str) -> pa.Table:
 
 
 def _write(table: pa.Table, name: str = "made") -> None:
-    tables.write_arrow(paths.table(name), table, tables.metadata(table) | {"dataset": name})
+    tables.write_table(paths.table(name), [table], tables.metadata(table) | {"dataset": name})
 
 
 def _params(

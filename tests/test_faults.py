@@ -13,6 +13,7 @@ import pytest
 from pipeline import assets, media, paths, tables
 from stages import retry
 from tests import clips
+from tests.projects import content
 
 ROOT = Path(__file__).parents[1]
 CLIPS = 4
@@ -50,7 +51,8 @@ needs_mount = pytest.mark.skipif(not mountable(), reason="no tmpfs can be mounte
 @needs_mount
 def test_a_full_disk_under_the_cache_is_told_and_costs_nothing_that_was_done(project: Path) -> None:
     assert stage(project, "audio").returncode == 0
-    whole = (project / paths.features("audio", "own")).read_bytes()
+    whole = content(project / paths.features("audio", "own"))
+    shutil.rmtree(project / paths.FEATURES)
     entries = sorted((project / ".dvc/tmp/rawmsa/audio").glob("??/*"), key=lambda path: path.stat().st_size)
     room = (entries[-1].stat().st_size + 8192) * 2 // 1024
     full = stage(project, "audio", f"mkdir mounted && mount -t tmpfs -o size={room}k tmpfs mounted")
@@ -63,7 +65,7 @@ def test_a_full_disk_under_the_cache_is_told_and_costs_nothing_that_was_done(pro
     shutil.copytree(project / "kept/audio", project / ".dvc/tmp/rawmsa/audio")
     again = stage(project, "audio")
     assert f"{CLIPS - len(kept)} computed, {len(kept)} from cache" in again.stdout
-    assert (project / paths.features("audio", "own")).read_bytes() == whole
+    assert content(project / paths.features("audio", "own")) == whole
 
 
 @needs_mount
@@ -88,10 +90,10 @@ def test_a_clock_set_back_changes_nothing(project: Path) -> None:
     files = [*(project / ".dvc/tmp/rawmsa").rglob("*"), *(project / paths.DATA).rglob("*")]
     for number, file in enumerate(files):
         os.utime(file, (0, 0) if number % 2 else (2**33, 2**33))  # 1970, 2242
-    before = (project / paths.CLIPS).read_bytes(), (project / paths.features("audio", "own")).read_bytes()
+    before = (project / paths.CLIPS).read_bytes(), content(project / paths.features("audio", "own"))
     assert "computed, 4 from cache" in stage(project, "ingest").stdout
     assert "0 computed, 4 from cache" in stage(project, "audio").stdout
-    assert ((project / paths.CLIPS).read_bytes(), (project / paths.features("audio", "own")).read_bytes()) == before
+    assert ((project / paths.CLIPS).read_bytes(), content(project / paths.features("audio", "own"))) == before
 
 
 def test_an_edit_that_keeps_size_and_time_is_seen(project: Path) -> None:
@@ -138,6 +140,7 @@ def test_failed_clips_are_tried_again(project: Path, monkeypatch: pytest.MonkeyP
     retry.main()
     assert asked == [()]
     shutil.rmtree(project / ".dvc/tmp/rawmsa/audio")
+    shutil.rmtree(paths.FEATURES)
     text = paths.PARAMS.read_text()
     paths.PARAMS.write_text(
         text.replace("  seconds: 600", "  seconds: 0.001").replace("fraction: 0.5", "fraction: 1.0")

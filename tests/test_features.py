@@ -204,7 +204,8 @@ def row(dataset: str, clip_id: str, tone: float | None, media: bool = True) -> d
 
 
 def outputs(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted(folder.glob("*.parquet"))}
+    """By data set and shard."""
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*.parquet"))}
 
 
 def test_the_stage_computes_what_the_cache_lacks(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -228,7 +229,7 @@ def test_a_data_set_that_is_gone_leaves_no_file(project: Path) -> None:
     kept = [r for r in tables.read(paths.CLIPS).to_pylist() if r["dataset"] == "one"]
     tables.write(paths.CLIPS, tables.rows(tables.CLIPS, kept))
     features.run("audio")
-    assert list(outputs(paths.FEATURES / "audio")) == ["one.parquet"]
+    assert [path.name for path in (paths.FEATURES / "audio").iterdir()] == ["one"]
 
 
 def test_a_clip_that_fails_is_a_record_and_the_others_are_the_same(
@@ -237,6 +238,7 @@ def test_a_clip_that_fails_is_a_record_and_the_others_are_the_same(
     features.run("audio")
     whole = tables.read(paths.features("audio", "one")).to_pylist()
     shutil.rmtree(paths.cache())
+    shutil.rmtree(paths.FEATURES)
     (paths.RAW / "one" / "v" / "b.mp4").unlink()
     features.run("audio")
     good, bad = tables.read(paths.features("audio", "one")).to_pylist()
@@ -251,6 +253,7 @@ def test_workers_do_not_change_the_bytes(project: Path) -> None:
     for workers in (1, 2):
         paths.PARAMS.write_text((ROOT / "params.yaml").read_text().replace("workers: 2", f"workers: {workers}"))
         shutil.rmtree(paths.cache(), ignore_errors=True)
+        shutil.rmtree(paths.FEATURES, ignore_errors=True)
         features.run("vision")
         found.append(outputs(paths.FEATURES / "vision"))
     assert found[0] == found[1]
@@ -264,6 +267,7 @@ def test_a_damaged_entry_of_the_cache_is_made_anew(project: Path, capsys: pytest
     content = bytearray(flipped.read_bytes())
     content[len(content) // 2] ^= 1
     flipped.write_bytes(content)
+    shutil.rmtree(paths.FEATURES)
     capsys.readouterr()
     features.run("audio")
     told = capsys.readouterr()

@@ -60,7 +60,7 @@ def test_a_run_refuses_another_encoder_than_its_vectors_are_of(trainable: Path, 
     table = tables.read_arrow(paths.table("made"))
     weights = Path("tiny/model.safetensors")
     described = tables.metadata(table) | {"encoder_sha256": sha256(weights)}
-    tables.write_arrow(paths.table("made"), tables.with_metadata(table, described), described)
+    tables.write_table(paths.table("made"), [tables.with_metadata(table, described)], described)
     table = tables.read_arrow(paths.table("made"))
     params()
     train.main()
@@ -94,7 +94,7 @@ def test_a_run_refuses_another_glove_file(trainable: Path, in_process: None, mon
 
 def test_a_data_set_without_text_needs_no_vectors(trainable: Path, in_process: None):
     table = tiny.table(without=["text"])
-    tables.write_arrow(paths.table("made"), table, tables.metadata(table))
+    tables.write_table(paths.table("made"), [table], tables.metadata(table))
     params()
     train.main()
     assert checkpoint.describe(evaluate.kept_run("made/lf"))["text_width"] == 0

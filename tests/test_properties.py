@@ -241,7 +241,7 @@ def runs(table: pa.Table, at_once: int, patch: pytest.MonkeyPatch) -> dict[str, 
         "networks": {"self_mm": {"presets": {"paper": {}}, "values": {"made": {"mosi": made}}}},
     }
     Path("params.yaml").write_text(yaml.safe_dump(blocks))
-    tables.write_arrow(paths.table("made"), table, tables.metadata(table))
+    tables.write_table(paths.table("made"), [table], tables.metadata(table))
     train.main()
     found = {str(file): file.read_bytes() for file in sorted(paths.RUNS.rglob("*")) if file.is_file()}
     assert len([name for name in found if name.endswith("ulabels.parquet")]) == 2

@@ -80,9 +80,9 @@ def save(
 ) -> None:
     """The feature file of a data set with one clip; a frame of NaN is masked."""
     projects.features(dataset, modality, [column.name for column in columns], {"v0/1": x}, times=times, **changed)
-    file = paths.features(modality, dataset)
     described = [{"name": c.name, "unit": c.unit, "kind": c.kind} for c in columns]
-    tables.write(file, tables.read(file), {"extractor": "made", "columns": described})
+    made = tables.read(paths.features(modality, dataset))
+    projects.write_features(modality, dataset, made, {"extractor": "made", "columns": described})
 
 
 def tracks(columns: list[Column] = COVAREP, **changed: Any) -> Tracks:

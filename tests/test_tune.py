@@ -97,7 +97,7 @@ def test_test_labels_have_no_say():
         place = table.column_names.index(name)
         table = table.set_column(place, table.schema.field(place), pa.array(labels, pa.float32()))
     assert table["label"] != tables.read_arrow(paths.table("made"))["label"]
-    tables.write_arrow(paths.table("made"), table, tables.metadata(table))
+    tables.write_table(paths.table("made"), [table], tables.metadata(table))
     assert searched() == rows  # the same keys, so nothing was trained, and the same results
     assert Path("data/tune/made-self_mm.yaml").read_bytes() == chosen
 

@@ -17,7 +17,7 @@ def write_table(name: str, splits: tuple[str | None, ...] | None = None, **chang
     """tiny.table as the training table of a data set; `changes` are of its metadata."""
     table = tiny.table(dataset=name, **({"splits": splits} if splits else {}))
     table = tables.with_metadata(table, tables.metadata(table) | changes)
-    tables.write_arrow(paths.table(name), table, tables.metadata(table))
+    tables.write_table(paths.table(name), [table], tables.metadata(table))
     return table
 
 

@@ -148,7 +148,7 @@ def _transcripts(dataset: str) -> dict[str, Row]:
 
 def _extractions(dataset: str) -> dict[str, Extraction]:
     files = {modality: paths.features(modality, dataset) for modality in ("audio", "vision")}
-    return {modality: _extraction(path) for modality, path in files.items() if path.is_file()}
+    return {modality: _extraction(path) for modality, path in files.items() if path.is_dir()}
 
 
 def _extraction(path: Path) -> Extraction:
@@ -168,12 +168,13 @@ def _voiced(path: Path) -> Share | None:
     if column is None:
         return None
     part = whole = 0
-    with pq.ParquetFile(path, page_checksum_verification=True) as file:
-        for batch in file.iter_batches(batch_size=256, columns=["mask", "x"]):
-            mask = batch["mask"].flatten().to_numpy(zero_copy_only=False).astype(bool)  # (frames,)
-            frames = batch["x"].flatten().flatten().to_numpy().reshape(-1, len(names))  # (frames, D)
-            part += int((frames[mask, column] > 0).sum())
-            whole += int(mask.sum())
+    for file in tables.parts(path):
+        with pq.ParquetFile(file, page_checksum_verification=True) as shard:
+            for batch in shard.iter_batches(batch_size=256, columns=["mask", "x"]):
+                mask = batch["mask"].flatten().to_numpy(zero_copy_only=False).astype(bool)  # (frames,)
+                frames = batch["x"].flatten().flatten().to_numpy().reshape(-1, len(names))  # (frames, D)
+                part += int((frames[mask, column] > 0).sum())
+                whole += int(mask.sum())
     return Share(part, whole)
 
 

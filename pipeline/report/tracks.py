@@ -117,7 +117,7 @@ def _name(clip: Row) -> str:
 
 def _row(path: Path, clip: str) -> pa.Table | None:
     """A clip's row of a stage's file; None where it has none."""
-    found = tables.read(path, clip=clip) if path.is_file() else []
+    found = tables.read(path, clip=clip) if path.exists() else []
     return found if len(found) else None
 
 

@@ -100,7 +100,7 @@ def run(options: Params) -> None:
         language = next(text["language"] for clip, text in pairs if clip["dataset"] == name)
         table = tables.rows(tables.TRANSCRIPTS, rows)
         tables.write(paths.transcripts(name), table, {"dataset": name, "language": language})
-    tables.keep_only(paths.TRANSCRIPTS, datasets)
+    tables.keep_only(paths.TRANSCRIPTS, [paths.transcripts(name).name for name in datasets])
     sources = Counter(row["source"] for rows in datasets.values() for row in rows)
     print(f"transcribe: {len(clips)} clips: {_listed(sources)}; {effort}")
     unheard = sum(result is not None and result.obstacle == recogniser.NOT_INSTALLED for result in heard)

@@ -1,0 +1,41 @@
+"""Where a data set's features and its training table are cut into files, so that one clip more writes one of them anew.
+
+A shard is a run of clips in order of their ids. It ends after a clip whose id's hash elects it, one in MEAN, or where
+its clips are LONGEST seconds together: its borders depend on the clips about them and on no count, so that a clip that
+is added or removed changes its own shard (or splits it, or joins two) and leaves the others' bytes as they are.
+"""
+
+from collections.abc import Sequence
+from hashlib import sha256
+from typing import Any
+
+MEAN = 64  # clips of a shard
+LONGEST = 3600.0  # seconds: 100 MB of acoustic frames
+
+
+def split(clips: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """Rows of clips.parquet of one data set -> its shards; one, of no clips, where there are none."""
+    found: list[list[dict[str, Any]]] = [[]]
+    seconds = 0.0
+    for row in clips:
+        length = row["seconds"] or 0.0
+        if found[-1] and (seconds + length > LONGEST or _ends(found[-1][-1]["id"])):
+            found.append([])
+            seconds = 0.0
+        found[-1].append(row)
+        seconds += length
+    return found
+
+
+def first(clips: Sequence[dict[str, Any]]) -> str:
+    """The id that a shard is sorted by."""
+    return str(clips[0]["id"]) if clips else ""
+
+
+def name(clips: Sequence[dict[str, Any]]) -> str:
+    """Of a shard's file: as long as its first clip stays, so does it."""
+    return sha256(first(clips).encode()).hexdigest()[:16]
+
+
+def _ends(id: str) -> bool:
+    return sha256(id.encode()).digest()[0] % MEAN == 0
