@@ -6,6 +6,7 @@ Times are seconds from the clip's start: the file's start (its earliest stream),
 import os
 import stat
 import subprocess
+import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -136,9 +137,13 @@ def sound(path: Path, start: float | None = None, end: float | None = None) -> n
     stream = source["a:0"].filter("aresample", SAMPLE_RATE, first_pts=0).output("pipe:", format="f32le", ac=1)
     command = stream.global_args("-nostdin", "-threads", "1").compile(assets.ffmpeg())
     bound = partial(die_with_parent, os.getpid())  # a worker that is killed must not leave it running
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, preexec_fn=bound)  # noqa: S603  the packaged ffmpeg; no shell, the path is absolute and begins with file:
+    with tempfile.TemporaryFile() as errors:  # a second pipe would have the sound read in pieces, which are held twice
+        done = subprocess.run(  # noqa: S603  the packaged ffmpeg; no shell, the path is absolute and begins with file:
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, preexec_fn=bound
+        )
+        errors.seek(0)
+        said = errors.read().decode(errors="replace").replace(_url(path), path.name).strip().splitlines()
     if done.returncode:
-        said = done.stderr.decode(errors="replace").replace(_url(path), path.name).strip().splitlines()
         raise MediaError("no sound read", f"ffmpeg cannot read the sound of {path.name}: {(said or [''])[-1]}")
     return np.frombuffer(done.stdout, np.float32)
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from pipeline.audio import covarep
-from pipeline.audio.covarep import wavelets
+from pipeline.audio.covarep import blocks, wavelets
 from pipeline.features import Clip, Params, recipe
 from pipeline.media import SAMPLE_RATE
 from pipeline.tables import Frames
@@ -30,6 +30,14 @@ SHORT = {
     "Rd, Pearson": 0.55,
     "Rd_conf, Pearson": 0.74,
 }
+TURNS = (
+    (0.5, "a"),
+    (1.0, "i"),
+    (1.8, "u"),
+    (1.2, "a"),
+    (0.8, "i"),
+    (1.5, "a"),
+)  # Rd and vowel of one voice after another
 TIMES = (np.arange(3 * SAMPLE_RATE) + 0.5) / SAMPLE_RATE
 
 
@@ -179,7 +187,7 @@ def test_glottal_columns_are_there_where_the_voice_is(found: covarep.Analysis) -
     voiced = found.pitch.voiced
     assert 190 <= voiced.sum() <= 215
     assert (found.x[~voiced][:, UNVOICED] == 0).all() and (found.x[voiced][:, UNVOICED] != 0).all()
-    assert not found.missing.any()
+    assert not any(map(len, found.missing.values()))
 
 
 def test_what_is_not_finite_becomes_neutral_and_is_flagged(
@@ -211,6 +219,35 @@ def test_two_processes_give_the_same_bytes(voice: np.ndarray, found: covarep.Ana
         [sys.executable, "-c", code, str(tmp_path / "voice.npy")], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == hashlib.sha256(found.x.tobytes()).hexdigest()
+
+
+def test_where_a_long_sound_is_cut_into_blocks_shows_in_no_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    voices = [
+        glottis.voice((100, 180), rd, vowel, seconds=4.0, silent=[(0.5, 1.2)], noise=0.02).sound for rd, vowel in TURNS
+    ]
+    sound = np.concatenate([0.1 * np.random.default_rng(1).standard_normal(77), *voices]).astype(np.float32)
+    whole = covarep.analyse(sound)
+    monkeypatch.setattr(blocks, "BLOCK", 1000)
+    monkeypatch.setattr(blocks, "WHOLE", 1000)
+    parts = covarep.analyse(sound)
+    assert len(list(blocks.Sound.of(sound).blocks())) == 3 and whole.pitch.voiced[[990, 1010, 1990, 2010]].all()
+    for name in ("times", "x", "gcis"):
+        np.testing.assert_array_equal(getattr(parts, name), getattr(whole, name))
+    np.testing.assert_array_equal(parts.pitch.srh, whole.pitch.srh)
+
+
+def test_a_block_of_a_long_sound_holds_its_samples_with_their_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blocks, "BLOCK", 300)
+    monkeypatch.setattr(blocks, "WHOLE", 300)
+    sound = blocks.Sound.of(np.arange(8 * SAMPLE_RATE + 50, dtype=float))
+    first, second, third = sound.blocks()
+    np.testing.assert_array_equal(second.x, np.arange(3 * SAMPLE_RATE // 2, 15 * SAMPLE_RATE // 2))
+    assert [block.own_frames for block in (first, second, third)] == [slice(0, 300), slice(300, 600), slice(600, 800)]
+    assert [block.last for block in (first, second, third)] == [False, False, True] and third.x[
+        -1
+    ] == 8 * SAMPLE_RATE + 49
+    held = [block.x[block.holds(np.arange(len(block.x)))] for block in sound.blocks()]
+    np.testing.assert_array_equal(np.concatenate(held), np.arange(8 * SAMPLE_RATE + 50))
 
 
 def creak(f0: float) -> np.ndarray:

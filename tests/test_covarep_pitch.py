@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.audio.covarep import gci, pitch, residual
+from pipeline.audio.covarep import gci, pitch, polarity, residual
+from pipeline.audio.covarep.blocks import Sound
 from pipeline.media import SAMPLE_RATE
 from tests import glottis
 
@@ -30,7 +31,7 @@ def grid(sound: np.ndarray) -> np.ndarray:
 
 
 def track(sound: np.ndarray) -> pitch.Pitch:
-    return pitch.track(sound, grid(sound))
+    return pitch.track(Sound.of(sound))
 
 
 def true_f0(voice: glottis.Voice) -> np.ndarray:
@@ -39,7 +40,10 @@ def true_f0(voice: glottis.Voice) -> np.ndarray:
 
 
 def closures(sound: np.ndarray) -> np.ndarray:
-    return gci.instants(sound, residual.lp_residual(sound, 18), track(sound))
+    whole = Sound.of(sound)
+    found = pitch.track(whole)
+    (block,) = whole.blocks()
+    return gci.instants(block, found, gci.cycles(whole, found))
 
 
 def late(found: np.ndarray, voice: glottis.Voice) -> np.ndarray:
@@ -86,7 +90,7 @@ def test_the_voice_has_the_pitch_and_the_closures_it_says() -> None:
 @pytest.mark.parametrize("f0", [(80, 120), (180, 260)])
 def test_the_polarity_of_a_voice_and_of_its_negative(vowel: str, rd: float, f0: tuple[float, float]) -> None:
     sound = glottis.voice(f0, rd, vowel, noise=0.01).sound
-    assert (residual.polarity(sound), residual.polarity(-sound)) == (1, -1)
+    assert (polarity.sign(Sound.of(sound)), polarity.sign(Sound.of(-sound))) == (1, -1)
 
 
 def test_the_residual_of_noise_through_resonances_is_white_again() -> None:
@@ -191,8 +195,8 @@ def test_any_sound_is_answered(name: str) -> None:
     assert found.f0.shape == found.srh.shape == found.voiced.shape == grid(sound).shape
     assert np.isfinite(found.f0).all() and np.isfinite(found.srh).all()
     assert left.shape == sound.shape and np.isfinite(left).all()
-    assert residual.polarity(sound) in (1, -1)
-    instants = gci.instants(sound, left, found)
+    assert polarity.sign(Sound.of(sound)) in (1, -1)
+    instants = closures(sound)
     assert (np.diff(instants) > 0).all() and ((instants >= 0) & (instants < len(sound))).all()
     if name in ("silence", "nothing", "one sample", "next to nothing"):
         assert not found.voiced.any() and np.isnan(found.median) and len(instants) == 0

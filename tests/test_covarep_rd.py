@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from pipeline.audio.covarep import harmonics, lf, pitch, rd
+from pipeline.audio.covarep.blocks import Sound
 from tests import glottis
 from tests.test_covarep_pitch import HARD, grid
 
@@ -70,7 +71,7 @@ def test_noise_takes_the_confidence_away() -> None:
 @pytest.mark.parametrize("name", HARD)
 def test_any_sound_has_an_rd_in_range(name: str) -> None:
     times = grid(HARD[name])
-    f0 = pitch.track(HARD[name], times).f0
+    f0 = pitch.track(Sound.of(HARD[name])).f0
     shapes, confidence = rd.estimate(harmonics.analyse(HARD[name], times, f0, 158), f0)
     assert shapes.shape == confidence.shape == times.shape
     assert ((shapes >= rd.LOWEST) & (shapes <= rd.HIGHEST + 1e-9)).all()

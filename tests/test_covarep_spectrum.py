@@ -5,6 +5,7 @@ import pytest
 from scipy.signal import freqz
 
 from pipeline.audio.covarep import distortion, envelope, harmonics, pitch
+from pipeline.audio.covarep.blocks import Sound
 from pipeline.media import SAMPLE_RATE
 from tests import glottis
 from tests.test_covarep_pitch import HARD, grid
@@ -161,7 +162,7 @@ def test_a_block_with_its_context_gives_what_the_whole_gives() -> None:
 @pytest.mark.parametrize("name", HARD)
 def test_any_sound_has_an_envelope_and_a_distortion(name: str) -> None:
     times = grid(HARD[name])
-    f0 = pitch.track(HARD[name], times).f0
+    f0 = pitch.track(Sound.of(HARD[name])).f0
     cepstra = envelope.mel_cepstrum(HARD[name], times, f0)
     means, deviations = distortion.phase_distortion(harmonics.analyse(HARD[name], times, f0, 158), f0)
     for found, width in ((cepstra, 25), (means, 25), (deviations, 13)):

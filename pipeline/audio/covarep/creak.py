@@ -14,9 +14,8 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 from numpy.lib.stride_tricks import sliding_window_view
-from scipy import signal
+from scipy import fft, signal
 
-from pipeline.audio.covarep.pitch import Pitch
 from pipeline.media import SAMPLE_RATE
 
 RATE = 4000  # Hz: the cues lie below 1.5 kHz
@@ -32,7 +31,7 @@ PULSE = round(0.005 * RATE)  # either side of a pulse
 APART = round(0.1 * RATE)  # at most, from one pulse to the next
 ALIGN = round(0.001 * RATE)  # how far two pulses are moved to fit
 FFT = 1024
-BLOCK = 1000  # frames
+BATCH = 128  # frames
 
 
 class Cues(NamedTuple):
@@ -44,14 +43,15 @@ class Cues(NamedTuple):
     similarity: np.ndarray  # of the frame's pulse with the one before or after
 
 
-def probability(sound: np.ndarray, residual: np.ndarray, pitch: Pitch, times: np.ndarray) -> np.ndarray:
+def probability(sound: np.ndarray, residual: np.ndarray, f0: float, times: np.ndarray) -> np.ndarray:
     """(T,) in [0, 1]: the product of two witnesses, Drugman's pair of cues and Ishi's, each the geometric mean of its two.
 
-    0 where the clip has no voiced frame, whose median F0 tunes the resonator, and in digital silence.
+    f0: the speaker's, Hz, which tunes the resonator; NaN of a clip without a voiced frame, where all is 0, as it is in
+    digital silence.
     """
-    if not pitch.voiced.any():
+    if np.isnan(f0):
         return np.zeros(len(times))
-    return np.sqrt(np.prod(cues(sound, residual, pitch.median, times), axis=0))
+    return np.sqrt(np.prod(cues(sound, residual, f0, times), axis=0))
 
 
 def cues(sound: np.ndarray, residual: np.ndarray, f0: float, times: np.ndarray) -> Cues:
@@ -73,15 +73,15 @@ def _harmonics(ringing: np.ndarray, middles: np.ndarray) -> np.ndarray:
     frames = sliding_window_view(np.pad(ringing, HARMONICS), HARMONICS)
     window, lags = signal.windows.hann(HARMONICS), np.arange(HARMONICS)
     share = np.zeros(len(middles))
-    for start in range(0, len(middles), BLOCK):
-        block = slice(start, start + BLOCK)
-        power = np.abs(np.fft.rfft(frames[middles[block] + HARMONICS // 2] * window, FFT)) ** 2  # (B, FFT / 2 + 1)
-        correlation = np.fft.irfft(power)[:, :HARMONICS]
+    for start in range(0, len(middles), BATCH):
+        batch = slice(start, start + BATCH)
+        power = np.abs(fft.rfft(frames[middles[batch] + HARMONICS // 2] * window, FFT)) ** 2  # (B, FFT / 2 + 1)
+        correlation = fft.irfft(power)[:, :HARMONICS]
         rows = np.arange(len(power))
         crossed = np.maximum((correlation <= 0).argmax(axis=1), SHORTEST)[:, None]
         lag = np.where(lags >= crossed, correlation, -np.inf).argmax(axis=1)
         first, second = (power[rows, np.round(h * FFT / lag).astype(int)] for h in (1, 2))
-        share[block] = np.divide(second, first + second, out=np.zeros(len(lag)), where=first + second > 0)
+        share[batch] = np.divide(second, first + second, out=np.zeros(len(lag)), where=first + second > 0)
     return share
 
 
@@ -139,9 +139,12 @@ def _aperiodicity(passed: np.ndarray, middles: np.ndarray) -> np.ndarray:
         energy = (frame**2).sum()
         if len(frame) <= LONGEST or energy <= 0:
             continue
+        correlation[:] = 0
+        for i in range(len(frame)):
+            for lag in range(min(i, LONGEST) + 1):
+                correlation[lag] += frame[i - lag] * frame[i]
         for lag in range(LONGEST + 1):
-            shared = len(frame) - lag
-            correlation[lag] = (frame[:shared] * frame[lag:]).sum() / energy * len(frame) / shared
+            correlation[lag] = correlation[lag] / energy * len(frame) / (len(frame) - lag)
         period = SHORTEST + correlation[SHORTEST:].argmax()
         aperiodic[k] = 1 - min(max(correlation[period::period].min(), 0.0), 1.0)
     return aperiodic

@@ -19,6 +19,7 @@ MEAN_WINDOW, TREND_WINDOW = 25, 9  # frames
 CONTEXT = 2 * (MEAN_WINDOW // 2)  # frames on either side that a frame's values depend on
 FLOOR = 1e-10  # amplitude, far below a bit of 16
 STEADIEST = 1e-3  # radians, the least deviation
+BATCH = 128  # frames
 
 
 def phase_distortion(harmonics: np.ndarray, f0: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -55,10 +56,15 @@ def _mels() -> np.ndarray:
 
 def _minimum_phase(logs: np.ndarray, f0: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """(T, BINS / 2 + 1) radians: the phase of the minimum-phase filter that has the harmonics' amplitudes, logs (T, K)."""
-    cepstra = fft.irfft(_lines(logs, f0, counts, np.arange(BINS // 2 + 1) * SAMPLE_RATE / BINS), BINS)
-    cepstra[:, 1 : BINS // 2] *= 2
-    cepstra[:, BINS // 2 + 1 :] = 0
-    return fft.rfft(cepstra).imag
+    hz = np.arange(BINS // 2 + 1) * SAMPLE_RATE / BINS
+    phases = np.empty((len(logs), len(hz)))
+    for start in range(0, len(logs), BATCH):
+        batch = slice(start, start + BATCH)
+        cepstra = fft.irfft(_lines(logs[batch], f0[batch], counts[batch], hz), BINS)
+        cepstra[:, 1 : BINS // 2] *= 2
+        cepstra[:, BINS // 2 + 1 :] = 0
+        phases[batch] = fft.rfft(cepstra).imag
+    return phases
 
 
 def _smoothed(vectors: np.ndarray, size: int) -> np.ndarray:

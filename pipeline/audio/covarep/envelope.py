@@ -14,7 +14,7 @@ BINS = 1024  # of the DFT: 4096, as COVAREP has it, tell nothing more
 WITHIN = 2 / 20 * np.log(10)  # 2 dB: how far the spectrum may lie above its envelope
 ROUNDS = 30  # at most; two or three are usual, a dozen enough for speech and noise
 FLOOR = 1e-10  # amplitude, far below a bit of 16
-BLOCK = 256  # frames
+BATCH = 128  # frames
 
 
 def mel_cepstrum(sound: np.ndarray, times: np.ndarray, f0: np.ndarray) -> np.ndarray:
@@ -25,12 +25,12 @@ def mel_cepstrum(sound: np.ndarray, times: np.ndarray, f0: np.ndarray) -> np.nda
     """
     padded = np.pad(sound, LONGEST // 2)
     found = np.zeros((len(times), ORDER + 1))
-    for start in range(0, len(times), BLOCK):
-        block = slice(start, start + BLOCK)
-        frames = sliding_window_view(padded, LONGEST)[np.round(times[block] * SAMPLE_RATE).astype(int)]
-        spectra = np.abs(fft.rfft(frames * _windows(f0[block]), BINS))  # (B, BINS / 2 + 1)
-        lines = over_harmonics(np.log(np.maximum(spectra, FLOOR)), f0[block])
-        found[block] = fft.irfft(_warped(true_envelope(lines, f0[block])), BINS)[:, : ORDER + 1]
+    for start in range(0, len(times), BATCH):
+        batch = slice(start, start + BATCH)
+        frames = sliding_window_view(padded, LONGEST)[np.round(times[batch] * SAMPLE_RATE).astype(int)]
+        spectra = np.abs(fft.rfft(frames * _windows(f0[batch]), BINS))  # (B, BINS / 2 + 1)
+        lines = over_harmonics(np.log(np.maximum(spectra, FLOOR)), f0[batch])
+        found[batch] = fft.irfft(_warped(true_envelope(lines, f0[batch])), BINS)[:, : ORDER + 1]
     found[:, 1:] *= 2
     return found
 
@@ -76,8 +76,9 @@ def over_harmonics(log_spectra: np.ndarray, f0: np.ndarray) -> np.ndarray:
 
 def _windows(f0: np.ndarray) -> np.ndarray:
     """(B, LONGEST): Hann windows of PERIODS periods, whose sum is 1."""
-    turn = 2 * np.pi * np.arange(-(LONGEST // 2), LONGEST // 2 + 1) * (f0[:, None] / PERIODS / SAMPLE_RATE)
-    windows = np.where(np.abs(turn) < np.pi, 1 + np.cos(turn), 0)
+    turn = 2 * np.pi * np.arange(LONGEST // 2 + 1) * (f0[:, None] / PERIODS / SAMPLE_RATE)
+    half = np.where(turn < np.pi, 1 + np.cos(turn), 0)
+    windows = np.concatenate([half[:, :0:-1], half], axis=1)
     return windows / windows.sum(axis=1, keepdims=True)
 
 

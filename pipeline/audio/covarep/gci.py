@@ -1,34 +1,55 @@
 """Glottal closure instants by SEDREAMS (Drugman, Dutoit 2009; Drugman et al. 2012, a review)."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from numba import njit
 from scipy.signal import butter, oaconvolve, sosfiltfilt
 
+from pipeline.audio.covarep.blocks import Block, Sound
 from pipeline.audio.covarep.pitch import Pitch
 from pipeline.media import SAMPLE_RATE
 
+ORDER = SAMPLE_RATE // 1000 + 2  # of the linear prediction that leaves the residual
 PERIODS = 1.75  # of the Blackman window of the mean-based signal
 SLOWEST = 50  # Hz: what moves below it is no voice
 MARGIN = SAMPLE_RATE // 10  # samples of silence about the sound, in which the filters settle
 REACH = 0.175  # of a period: half an interval (the review's are .35 long)
 
 
-def instants(sound: np.ndarray, residual: np.ndarray, pitch: Pitch) -> np.ndarray:
-    """(G,) samples, rising: the highest peak of the residual (n,) in each cycle of a voiced frame.
+@dataclass(frozen=True)
+class Cycles:
+    """Of a sound. minima: (G,) samples, rising, one a cycle; usual: how much later the closure is, in periods."""
 
-    sound: (n,), of polarity 1. A minimum of the mean-based signal, of the clip's median period, marks a cycle. The papers
-    have the closure between it and the next rise through 0; a low first formant or a phase-distorting microphone shifts the
-    minimum, so here the intervals lie where the clip's strong peaks are, and hold what is right before them too.
+    minima: np.ndarray
+    usual: float
+
+
+def cycles(sound: Sound, pitch: Pitch) -> Cycles:
+    """Those of the voiced frames of a sound of polarity 1.
+
+    A minimum of the mean-based signal, of the clip's median period, marks a cycle. The papers have the closure between it
+    and the next rise through 0; a low first formant or a phase-distorting microphone shifts the minimum, so here the
+    intervals lie where the clip's strong peaks are, and hold what is right before them too.
     """
-    if not pitch.voiced.any():
-        return np.zeros(0, int)
-    minima = _minima(_mean_based(sound, SAMPLE_RATE / pitch.median))
-    minima = minima[pitch.voiced[_frame(minima, pitch)]]
+    found, turns = [np.zeros(0, int)], [np.zeros(0, complex)]
+    for block in sound.blocks() if pitch.voiced.any() else ():
+        near, residual = pitch.within(block), block.residual(ORDER)
+        minima = _minima(_mean_based(block.x, SAMPLE_RATE / pitch.median))
+        minima = minima[near.voiced[_frame(minima, near)] & block.holds(minima)]
+        periods = SAMPLE_RATE / near.f0[_frame(minima, near)]
+        anywhere = _peaks(residual, minima, 2 * REACH * periods)
+        turns.append(residual[anywhere] ** 2 * np.exp(2j * np.pi * (anywhere - minima) / periods))
+        found.append(block.start + minima)
+    return Cycles(np.concatenate(found), float(np.angle(np.concatenate(turns).sum()) / (2 * np.pi)))
+
+
+def instants(block: Block, pitch: Pitch, cycles: Cycles) -> np.ndarray:
+    """(G,) samples of the block, rising: the highest peak of the residual in each cycle of a voiced frame; pitch: the block's."""
+    minima = cycles.minima - block.start
+    minima = minima[slice(*np.searchsorted(minima, (0, len(block.x))))]
     periods = SAMPLE_RATE / pitch.f0[_frame(minima, pitch)]
-    anywhere = _peaks(residual, minima, 2 * REACH * periods)
-    phases = 2j * np.pi * (anywhere - minima) / periods
-    usual = np.angle((residual[anywhere] ** 2 * np.exp(phases)).sum()) / (2 * np.pi)
-    found = np.unique(_peaks(residual, minima + usual * periods, REACH * periods))
+    found = np.unique(_peaks(block.residual(ORDER), minima + cycles.usual * periods, REACH * periods))
     return found[pitch.voiced[_frame(found, pitch)]]
 
 

@@ -32,8 +32,8 @@ class Measures:
 
 def measures(sound: np.ndarray, gcis: np.ndarray, pitch: Pitch) -> Measures:
     """Of a sound (n,) of polarity 1 with these GCIs (G,), samples."""
-    usual = np.round(SAMPLE_RATE / np.interp(gcis / SAMPLE_RATE, pitch.times, pitch.f0)).astype(int)
-    derivative = flow_derivative(high_pass(sound), gcis, usual)
+    usual = np.round(SAMPLE_RATE / pitch.at(gcis)).astype(int)
+    derivative = flow_derivative(high_pass(sound, pitch.start), gcis, usual)
     return Measures(*_measure(integrate(derivative), derivative, gcis, periods(gcis, pitch)).T)
 
 
@@ -43,7 +43,7 @@ def periods(gcis: np.ndarray, pitch: Pitch) -> np.ndarray:
     COVAREP takes any gap for a period, so that its first values of a voiced stretch are near 0.
     """
     lengths = np.diff(gcis, prepend=gcis[:1])
-    cycles = lengths / SAMPLE_RATE * np.interp(gcis / SAMPLE_RATE, pitch.times, pitch.f0)
+    cycles = lengths / SAMPLE_RATE * pitch.at(gcis)
     return np.where((cycles > 2**-0.5) & (cycles < 2**0.5), lengths, 0)
 
 
@@ -51,6 +51,7 @@ def periods(gcis: np.ndarray, pitch: Pitch) -> np.ndarray:
 def _measure(flow: np.ndarray, derivative: np.ndarray, gcis: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     """(G, 4): naq, qoq, h1h2, psp of the periods of these lengths that end at the GCIs."""
     measured = np.full((len(gcis), 4), np.nan)
+    constants = np.zeros(lengths.max() + 1 if len(lengths) else 0)  # their curvatures, by length, once known
     for i, (gci, length) in enumerate(zip(gcis, lengths)):  # noqa: B905 numba has no strict
         if length > 0:
             reach = PERIODS * length // 2
@@ -58,7 +59,9 @@ def _measure(flow: np.ndarray, derivative: np.ndarray, gcis: np.ndarray, lengths
             measured[i, 0] = naq(pulse, derivative[gci - length : gci + 1])
             measured[i, 1] = qoq(pulse)
             measured[i, 2] = h1h2(derivative[max(gci - reach, 0) : gci + reach], length)
-            measured[i, 3] = psp(pulse)
+            if constants[length] == 0:
+                constants[length] = curvature(np.ones(length))
+            measured[i, 3] = psp(pulse, constants[length])
     return measured
 
 
@@ -110,12 +113,14 @@ def h1h2(derivative: np.ndarray, length: int) -> float:
 
 
 @njit(cache=True)
-def psp(pulse: np.ndarray) -> float:
-    """Of one period of flow, scaled to 0 at its lowest point and 1 at its highest; NaN where it is flat."""
+def psp(pulse: np.ndarray, constant: float) -> float:
+    """Of one period of flow, scaled to 0 at its lowest point and 1 at its highest, beside the curvature of a constant of this
+    length; NaN where it is flat.
+    """
     height = pulse.max() - pulse.min()
     if height == 0:
         return np.nan
-    return curvature((pulse[:-1] - pulse.min()) / height) / curvature(np.ones(len(pulse) - 1))
+    return curvature((pulse[:-1] - pulse.min()) / height) / constant
 
 
 @njit(cache=True)

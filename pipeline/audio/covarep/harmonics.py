@@ -13,7 +13,7 @@ from pipeline.media import SAMPLE_RATE
 PERIODS = 3
 REACH = PERIODS * SAMPLE_RATE // 100  # samples to either side, of an F0 of 50 Hz
 LONGEST = 2 * REACH + 1
-BLOCK = 256  # frames
+BATCH = 128  # frames
 
 
 def analyse(sound: np.ndarray, times: np.ndarray, f0: np.ndarray, most: int) -> np.ndarray:
@@ -23,10 +23,10 @@ def analyse(sound: np.ndarray, times: np.ndarray, f0: np.ndarray, most: int) -> 
     """
     frames = sliding_window_view(np.pad(sound, (REACH, REACH + 1)), LONGEST)  # one at least
     found = np.zeros((len(times), most), complex)
-    for start in range(0, len(times), BLOCK):
-        block = slice(start, start + BLOCK)
-        windowed = frames[np.round(times[block] * SAMPLE_RATE).astype(int)] * windows(f0[block])
-        _project(windowed, f0[block], np.minimum(counts(f0[block]), most), found[block])
+    for start in range(0, len(times), BATCH):
+        batch = slice(start, start + BATCH)
+        windowed = frames[np.round(times[batch] * SAMPLE_RATE).astype(int)] * windows(f0[batch])
+        _project(windowed, f0[batch], np.minimum(counts(f0[batch]), most), found[batch])
     return found
 
 
@@ -37,9 +37,10 @@ def counts(f0: np.ndarray) -> np.ndarray:
 
 def windows(f0: np.ndarray) -> np.ndarray:
     """(B, LONGEST): Blackman windows of PERIODS periods whose sum is 2."""
-    turn = 2 * np.pi * np.arange(-REACH, REACH + 1) * (f0[:, None] / PERIODS / SAMPLE_RATE)
-    cosine = np.cos(np.clip(turn, -np.pi, np.pi))  # -1 outside, where the window is 0
-    windows = 0.34 + 0.5 * cosine + 0.16 * cosine**2  # .42 + .5 cos(turn) + .08 cos(2 turn)
+    turn = 2 * np.pi * np.arange(REACH + 1) * (f0[:, None] / PERIODS / SAMPLE_RATE)
+    cosine = np.cos(np.minimum(turn, np.pi))  # -1 outside, where the window is 0
+    half = 0.34 + 0.5 * cosine + 0.16 * cosine**2  # .42 + .5 cos(turn) + .08 cos(2 turn)
+    windows = np.concatenate([half[:, :0:-1], half], axis=1)
     return windows * (2 / windows.sum(axis=1, keepdims=True))
 
 

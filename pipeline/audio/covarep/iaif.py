@@ -5,7 +5,9 @@ The sound is to be high-passed first (`high_pass`): what moves slower than the v
 
 import numpy as np
 from numba import njit
+from scipy.fft import next_fast_len
 from scipy.signal import firwin, kaiserord, oaconvolve
+from scipy.special import lambertw
 
 from pipeline.media import SAMPLE_RATE
 
@@ -15,11 +17,25 @@ LEAK = 0.99  # of the integrator that undoes the lips' radiation
 PASS, STOP, ATTENUATION = 70, 40, 60  # Hz, Hz, dB of the high-pass
 
 
-def high_pass(sound: np.ndarray) -> np.ndarray:
-    """(n,) -> (n,) without what lies below 40 Hz, in linear phase and without delay."""
+def high_pass(sound: np.ndarray, start: int = 0) -> np.ndarray:
+    """(n,) -> (n,) without what lies below 40 Hz, in linear phase and without delay.
+
+    start: which sample of a longer sound the first is. The pieces that are overlapped and added begin where they would in that
+    sound, so that its blocks have its values to the last bit.
+    """
     taps, beta = kaiserord(ATTENUATION, (PASS - STOP) / (SAMPLE_RATE / 2))
     low_pass = firwin(taps | 1, (PASS + STOP) / 2, window=("kaiser", beta), fs=SAMPLE_RATE)
-    return sound - oaconvolve(sound, low_pass, mode="same")
+    piece = _piece(len(low_pass))
+    before, after = start % piece, 2 * piece if start else 0  # the first is enough for more than one piece
+    low = oaconvolve(np.pad(sound, (before, after)), low_pass, mode="same")
+    return sound - low[before : before + len(sound)]
+
+
+def _piece(taps: int) -> int:
+    """Samples of the pieces of oaconvolve, of sounds longer than one of them."""
+    overlap = taps - 1
+    fastest = -overlap * lambertw(-1 / (2 * np.e * overlap), k=-1).real
+    return int(next_fast_len(int(np.ceil(fastest)))) - overlap
 
 
 @njit(cache=True)
@@ -31,9 +47,12 @@ def flow_derivative(sound: np.ndarray, gcis: np.ndarray, periods: np.ndarray) ->
     cancel, single harmonics: H1H2 of synthetic close vowels errs by 4 dB, with three periods by 5.
     """
     derivative = np.zeros(len(sound))
+    window = np.zeros(0)
     for i, (gci, reach) in enumerate(zip(gcis, periods)):  # noqa: B905 numba has no strict
         start, end = max(gci - reach, 0), min(gci + reach, len(sound))
-        filter_ = tract(sound[start:end])
+        if len(window) != end - start:
+            window = blackman(end - start)
+        filter_ = tract(sound[start:end], window)
         if i > 0:
             start = max(start, (gcis[i - 1] + gci) // 2)
         if i < len(gcis) - 1:
@@ -44,21 +63,29 @@ def flow_derivative(sound: np.ndarray, gcis: np.ndarray, periods: np.ndarray) ->
 
 
 @njit(cache=True)
-def tract(x: np.ndarray) -> np.ndarray:
+def tract(x: np.ndarray, window: np.ndarray) -> np.ndarray:
     """Coefficients of the inverse filter of the vocal tract in a frame, after two rounds of source and tract (Alku 1992)."""
-    first = predict(fir(predict(x, 1), x), TRACT_ORDER)
-    source = predict(integrate(fir(first, x)), SOURCE_ORDER)
-    return predict(integrate(fir(source, x)), TRACT_ORDER)
+    first = predict(fir(predict(x, window, 1), x), window, TRACT_ORDER)
+    source = predict(integrate(fir(first, x)), window, SOURCE_ORDER)
+    return predict(integrate(fir(source, x)), window, TRACT_ORDER)
 
 
 @njit(cache=True)
-def predict(x: np.ndarray, order: int) -> np.ndarray:
-    """Coefficients 1, a_1 .. a_order of the linear prediction of x under a Blackman window (autocorrelation method)."""
-    n = len(x)
-    windowed = np.zeros(n + order)
+def blackman(n: int) -> np.ndarray:
+    """(n,), its ends half a sample inside."""
+    window = np.empty(n)
     for i in range(n):
         angle = 2 * np.pi * (i + 0.5) / n
-        windowed[order + i] = x[i] * (0.42 - 0.5 * np.cos(angle) + 0.08 * np.cos(2 * angle))
+        window[i] = 0.42 - 0.5 * np.cos(angle) + 0.08 * np.cos(2 * angle)
+    return window
+
+
+@njit(cache=True)
+def predict(x: np.ndarray, window: np.ndarray, order: int) -> np.ndarray:
+    """Coefficients 1, a_1 .. a_order of the linear prediction of x under this window (autocorrelation method)."""
+    n = len(x)
+    windowed = np.zeros(n + order)
+    windowed[order:] = x * window
     correlation = np.zeros(order + 1)
     for i in range(order, n + order):
         for lag in range(order + 1):

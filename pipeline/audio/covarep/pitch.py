@@ -7,50 +7,62 @@ from numba import njit
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy import fft
 
-from pipeline.audio.covarep.residual import lp_residual
+from pipeline.audio.covarep.blocks import HOP, Block, Sound
 from pipeline.media import SAMPLE_RATE
 
 ORDER = 3 * SAMPLE_RATE // 4000  # 12
 LOWEST, HIGHEST = 50, 500  # Hz
 HARMONICS = 5
 FRAME = SAMPLE_RATE // 10  # samples: 100 ms, Blackman
-HOP = 0.01  # seconds
-BLOCK = 64  # frames
+BATCH = 64  # frames
 SILENCE = 1e-20  # energy of a spectrum
 THRESHOLD, SPREAD, THRESHOLD_SPREAD = 0.07, 0.05, 0.085  # of voicing; the last where SRH's deviation exceeds SPREAD
 
 
 @dataclass(frozen=True)
 class Pitch:
-    """On the 10 ms grid, each (T,). f0: Hz, also in unvoiced frames; srh: share of the spectrum; voiced: bool."""
+    """On the 10 ms grid, each (T,). f0: Hz, also in unvoiced frames; srh: share of the spectrum; voiced: bool.
+
+    Of a block: start is its first sample; times remain the sound's.
+    """
 
     times: np.ndarray
     f0: np.ndarray
     srh: np.ndarray
     voiced: np.ndarray
+    start: int = 0
 
     @property
     def median(self) -> float:
         """Hz, of the voiced frames; NaN where there is none."""
         return float(np.median(self.f0[self.voiced])) if self.voiced.any() else np.nan
 
+    def within(self, block: Block) -> "Pitch":
+        """Of the frames of a block."""
+        f = block.frames
+        return Pitch(self.times[f], self.f0[f], self.srh[f], self.voiced[f], block.start)
 
-def track(sound: np.ndarray, times: np.ndarray) -> Pitch:
-    """(n,) and the grid -> the pitch; the second pass looks within an octave of the first pass's median F0.
+    def at(self, samples: np.ndarray) -> np.ndarray:
+        """Hz at these samples of the sound, or the block, (K,)."""
+        return np.interp((self.start + samples) / SAMPLE_RATE, self.times, self.f0)
+
+
+def track(sound: Sound) -> Pitch:
+    """The pitch of a sound; the second pass looks within an octave of the first pass's median F0.
 
     SRH is had at the ends of each 10 ms of the grid; a frame is voiced where either end is, and has the mean F0 of its ends.
     """
+    times = sound.times
     if not len(times):
         return Pitch(times, np.zeros(0), np.zeros(0), np.zeros(0, bool))
-    residual = lp_residual(sound, ORDER)
-    ends = np.append(times, times[-1] + HOP) - HOP / 2
-    f0, srh = _srh(residual, ends, LOWEST, HIGHEST)
+    f0, srh = np.zeros((2, len(times) + 1))
+    _search(sound, LOWEST, HIGHEST, np.ones(len(f0), bool), f0, srh)
     voiced = _voiced(srh)
     if voiced.any():
         median = np.median(f0[voiced])
         low, high = max(LOWEST, round(median / 2)), min(HIGHEST, round(median * 2))
         outside = (f0 < low) | (f0 > high)  # the others' best stays the best
-        f0[outside], srh[outside] = _srh(residual, ends[outside], low, high)
+        _search(sound, low, high, outside, f0, srh)
         voiced = _voiced(srh)
     return Pitch(times, _means(f0), _means(srh), voiced[:-1] | voiced[1:])
 
@@ -63,19 +75,27 @@ def _means(x: np.ndarray) -> np.ndarray:
     return (x[:-1] + x[1:]) / 2
 
 
-def _srh(residual: np.ndarray, times: np.ndarray, low: int, high: int) -> tuple[np.ndarray, np.ndarray]:
-    """Each (len(times),): the F0 of low to high Hz that has the largest SRH about these times, and that SRH."""
-    f0, srh = np.zeros(len(times)), np.zeros(len(times))
+def _search(sound: Sound, low: int, high: int, asked: np.ndarray, f0: np.ndarray, srh: np.ndarray) -> None:
+    """Write those of low to high Hz to f0 and srh, (T + 1,) at the frames' ends, where they are asked for."""
+    for block in sound.blocks():
+        frames = block.own_frames
+        ends = frames.start + np.flatnonzero(asked[frames.start : frames.stop + block.last])
+        f0[ends], srh[ends] = _srh(block.residual(ORDER), ends * HOP - block.start, low, high)
+
+
+def _srh(residual: np.ndarray, samples: np.ndarray, low: int, high: int) -> tuple[np.ndarray, np.ndarray]:
+    """Each (len(samples),): the F0 of low to high Hz that has the largest SRH about these samples, and that SRH."""
+    f0, srh = np.zeros((2, len(samples)))
     padded = np.pad(residual, FRAME).astype(np.float32)
     about = sliding_window_view(padded, FRAME)[FRAME - FRAME // 2 :]  # row i: the samples about sample i
     window = np.blackman(FRAME).astype(np.float32)
-    for start in range(0, len(times), BLOCK):
-        block = slice(start, start + BLOCK)
-        frames = about[np.round(times[block] * SAMPLE_RATE).astype(int)] * window
+    for start in range(0, len(samples), BATCH):
+        batch = slice(start, start + BATCH)
+        frames = about[samples[batch]] * window
         spectra = np.abs(fft.rfft(frames, SAMPLE_RATE))
         energy = (spectra * spectra).sum(axis=1, dtype=float)
-        f0[block], best = _best(spectra, low, high)
-        srh[block] = best / np.sqrt(np.maximum(energy, SILENCE))
+        f0[batch], best = _best(spectra, low, high)
+        srh[batch] = best / np.sqrt(np.maximum(energy, SILENCE))
     return f0, srh
 
 
