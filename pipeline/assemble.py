@@ -102,10 +102,12 @@ def _assemble(
         keys = {modality: _key_of(file, modality) for modality, file in features.items()}
         key = cache.key(code=_code(), policy=policy, frames=keys, **part.told())
         file = folder / f"{shards.name(some)}.arrow"
-        if not (file.is_file() and known.get(file.stem) == assets.sha256(file) and tables.shard(file)["key"] == key):
+        sums[file.stem] = assets.sha256(file) if file.is_file() else ""
+        if sums[file.stem] != known.get(file.stem) or tables.shard(file)["key"] != key:
+            tables.hide_table(folder)
             table, about = _shard(part, features, columns, policy, extraction)
             tables.write_arrow(file, table, {tables.SHARD: {"first": shards.first(some), "key": key, **about}})
-        sums[file.stem] = assets.sha256(file)
+            sums[file.stem] = assets.sha256(file)
         noted.append(tables.shard(file))
     there = {modality: any(shard["frames"][modality] for shard in noted) for modality in FRAMES}
     metadata = {
@@ -297,7 +299,8 @@ def _others(folder: Path, modality: str) -> TableError:
 
 def _known(folder: Path) -> dict[str, str]:
     """The shards of a training table as they were written: sha256 by name."""
-    return dict(tables.read_json(folder / tables.TABLE)["shards"]) if (folder / tables.TABLE).is_file() else {}
+    found = [file for file in (folder / tables.TABLE, folder / tables.HIDDEN) if file.is_file()]
+    return dict(tables.read_json(found[0])["shards"]) if found else {}
 
 
 @lru_cache

@@ -40,13 +40,15 @@ def tokenise(text: str, encoder: str, max_tokens: int) -> dict[str, list[int]]:
     words = text.split()
     if not words:
         return {"input_ids": [], "attention_mask": [], "token_type_ids": [], "word": []}
-    tokens = _tokenizer(encoder)(words, is_split_into_words=True, truncation=True, max_length=max_tokens)
-    ids = tokens["input_ids"]
+    tokenizer = _tokenizer(encoder)
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(max_tokens)
+    tokens = tokenizer.encode(words, is_pretokenized=True)
     return {
-        "input_ids": ids,
-        "attention_mask": [1] * len(ids),
-        "token_type_ids": [0] * len(ids),
-        "word": [NO_WORD if word is None else word for word in tokens.word_ids()],
+        "input_ids": tokens.ids,
+        "attention_mask": [1] * len(tokens.ids),
+        "token_type_ids": [0] * len(tokens.ids),
+        "word": [NO_WORD if word is None else word for word in tokens.word_ids],
     }
 
 
@@ -78,7 +80,7 @@ def _write(dataset: str, options: Params) -> list[int]:
         "language": language,
         "encoder": encoder,
         "encoder_sha256": assets.encoder_sha256(encoder),
-        "vocabulary": len(_tokenizer(encoder)),
+        "vocabulary": _tokenizer(encoder).get_vocab_size(),
         "max_tokens": options.max_tokens,
         **(tables.metadata(paths.imported("text", dataset)) if brought else {}),
     }
@@ -110,7 +112,9 @@ def _take(dataset: str, transcripts: list[dict[str, Any]], encoder: str, max_tok
 
 def _check_vocabulary(dataset: str, encoder: str, found: list[list[int]], spoken: list[str]) -> None:
     """Raises ParamsError where hardly a text, tokenised here, begins as the imported ids begin."""
-    expected = [_tokenizer(encoder)(text)["input_ids"][:HEAD] for text in spoken]
+    tokenizer = _tokenizer(encoder)
+    tokenizer.no_truncation()
+    expected = [tokenizer.encode(text).ids[:HEAD] for text in spoken]
     same = sum(ids[:HEAD] == head for ids, head in zip(found, expected, strict=True))
     if found and same < len(found) / 2:
         raise ParamsError(
@@ -122,10 +126,16 @@ def _check_vocabulary(dataset: str, encoder: str, found: list[list[int]], spoken
 
 @cache
 def _tokenizer(encoder: str) -> Any:
+    """The encoder's tokenizers.Tokenizer."""
+    source = assets.encoder(encoder)
+    if encoder == assets.PACKAGED:  # the same, without the seconds that transformers and torch take to import
+        from tokenizers import Tokenizer
+
+        return Tokenizer.from_file(f"{source}/tokenizer.json")
     from transformers import AutoTokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(assets.encoder(encoder))
+        return AutoTokenizer.from_pretrained(source).backend_tokenizer
     except (OSError, ValueError) as error:
         raise AssetError(
             f"text.encoder of params.yaml asks for the tokenizer of {encoder}, which cannot be had: {error}\n"

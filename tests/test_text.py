@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline import params, paths, tables, text
+from pipeline import assets, params, paths, tables, text
 from pipeline.errors import AssetError, ParamsError
 from pipeline.transcribe.words import normalise
 
@@ -62,13 +62,22 @@ def test_no_text_no_tokens() -> None:
     }
 
 
-@settings(deadline=None, max_examples=50)
-@given(st.text(max_size=40))
-def test_word_by_word_gives_the_ids_of_the_whole_text(found: str) -> None:
+@settings(deadline=None, max_examples=100)
+@given(st.text(max_size=40), st.sampled_from([3, 8, 512]))
+def test_tokens_are_those_that_transformers_makes_of_the_words_and_of_the_whole_text(found: str, most: int) -> None:
+    tokenizer = pytest.importorskip("transformers").AutoTokenizer.from_pretrained(assets.encoder("packaged"))
     words = normalise(found)
     if words:
-        whole = text._tokenizer("packaged")(words)["input_ids"]
-        assert text.tokenise(words, "packaged", 512)["input_ids"] == whole
+        row = text.tokenise(words, "packaged", most)
+        expected = tokenizer(words.split(), is_split_into_words=True, truncation=True, max_length=most)
+        assert row["input_ids"] == expected["input_ids"]
+        assert row["word"] == [-1 if word is None else word for word in expected.word_ids()]
+        assert row["input_ids"] == tokenizer(words, truncation=True, max_length=most)["input_ids"]
+
+
+def test_an_encoder_in_a_folder_gives_the_tokens_of_the_packaged_one() -> None:
+    folder = str(assets.encoder("packaged"))
+    assert text.tokenise("it was unwatchable", folder, 6) == text.tokenise("it was unwatchable", "packaged", 6)
 
 
 def test_the_stage_writes_the_data_sets_that_are_there(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
