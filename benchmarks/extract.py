@@ -59,7 +59,7 @@ class Ran:
 
 def main() -> None:
     options = _options()
-    found = [(path, _seconds(path)) for path in sorted(options.folder.rglob("*")) if path.suffix in SUFFIXES]
+    found = [(path, duration(path)) for path in sorted(options.folder.rglob("*")) if path.suffix in SUFFIXES]
     if not found:
         raise SystemExit(f"{options.folder} holds no {', '.join(SUFFIXES)}. Name a folder of videos.")
     with tempfile.TemporaryDirectory() as folder:
@@ -76,15 +76,15 @@ def _costs(clips: list[tuple[Path, float]], folder: Path, runs: int) -> Iterator
     seconds = sum(length for _, length in clips)
     parts = {name: statistics.median(_alone(name, clips) for _ in range(runs)) for name in PARTS}
     rows = [(name, f"{cpu:.1f}", f"{seconds / cpu:.0f}") for name, cpu in parts.items()]
-    about = f"{len(clips)} clips, {seconds / 60:.1f} minutes of video; medians of {runs}. {_machine()}"
+    about = f"{len(clips)} clips, {seconds / 60:.1f} minutes of video; medians of {runs}. {machine()}"
     yield Table("Each part alone, in one process", ("part", "CPU s", "video s a CPU second"), rows, about)
 
     of_stage = {stage: sum(parts[name] for name in names) for stage, names in MADE_OF.items()}
     rows, totals = [], {}
     for count in (1, 2):
-        moments = _stages(_project(folder / f"moment{count}", [_moment(clips, folder, n) for n in range(count)], count))
+        moments = stages(_project(folder / f"moment{count}", [_moment(clips, folder, n) for n in range(count)], count))
         ran = [
-            _stages(_project(folder / f"run{count}-{run}", [path for path, _ in clips], count)) for run in range(runs)
+            stages(_project(folder / f"run{count}-{run}", [path for path, _ in clips], count)) for run in range(runs)
         ]
         whole = {stage: _median([one[stage] for one in ran]) for stage in STAGES}
         for stage in STAGES:
@@ -126,7 +126,7 @@ def _landmarks(clips: list[tuple[Path, float]], seconds: float) -> Table:
     halves = [clips[0::2], clips[1::2]]
     rows = [(name, *(f"{value:.1f}" for value in _beside([Part(name, half) for half in halves]))) for name in TOGETHER]
     ratio = float(rows[0][1]) / float(rows[1][1])
-    note = f"The stage's speed is {ratio:.2f} of that of decoding and the bare model. {seconds / 60:.1f} minutes of video. {_machine()}"
+    note = f"The stage's speed is {ratio:.2f} of that of decoding and the bare model. {seconds / 60:.1f} minutes of video. {machine()}"
     return Table("Landmarks, two processes", ("work", "seconds", "CPU s"), rows, note)
 
 
@@ -275,21 +275,27 @@ MADE_OF = {
 TOGETHER = {"decode and bare model": _bare, "what the stage does of a clip": _extracted}
 
 
-def _stages(project: Path) -> dict[str, Ran]:
+def stages(project: Path) -> dict[str, Ran]:
+    """Every stage up to the features, one after the other. Raises SystemExit where one fails."""
     return {stage: _stage(project, stage) for stage in STAGES}
 
 
 def _stage(project: Path, stage: str) -> Ran:
+    return process([sys.executable, "-m", "stages", stage], project, _environment(project))[0]
+
+
+def process(command: list[str], folder: Path, environment: dict[str, str]) -> tuple[Ran, str]:
+    """What a command costs with all its children, and what it prints. Raises SystemExit where it fails."""
     start = time.perf_counter()
-    command = [sys.executable, "-m", "stages", stage]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
-    with subprocess.Popen(command, cwd=project, env=_environment(project), **quiet) as process:  # noqa: S603  our own command
-        told = process.stderr.read() if process.stderr else b""
-        _, status, used = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"{stage}: {told.decode()}")
-    return Ran(time.perf_counter() - start, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
+    with subprocess.Popen(  # noqa: S603  our own command
+        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as ran:
+        told = ran.stdout.read().decode() if ran.stdout else ""
+        _, status, used = os.wait4(ran.pid, 0)
+        ran.returncode = os.waitstatus_to_exitcode(status)
+    if ran.returncode:
+        raise SystemExit(f"{' '.join(command)}: {told}")
+    return Ran(time.perf_counter() - start, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024), told
 
 
 def _median(ran: list[Ran]) -> Ran:
@@ -360,7 +366,7 @@ def _flat(found: list[tuple[Path, float]], count: int) -> Table:
             raise SystemExit(outcome.failure and outcome.failure.trace)
         notes[modality] = outcome.value
     rows = [(str((place + 1) * NOTED), *(f"{notes[m][place]:.0f}" for m in notes)) for place in range(count // NOTED)]
-    return Table("Memory of a worker, MiB", ("after clips", *notes), rows, f"Clips of {MOMENT} s. {_machine()}")
+    return Table("Memory of a worker, MiB", ("after clips", *notes), rows, f"Clips of {MOMENT} s. {machine()}")
 
 
 def _resident(task: tuple[str, list[Path], int]) -> list[float]:
@@ -398,15 +404,15 @@ def _hour(found: list[tuple[Path, float]], folder: Path) -> Table:
     (project / paths.PARAMS).write_text(yaml.safe_dump(values, sort_keys=False))
     rows = [(stage, *_told(_stage(project, stage))) for stage in ("ingest", "audio", "vision")]
     header = ("stage", "seconds", "CPU s", "peak of a process, MiB")
-    return Table(f"A clip of {_seconds(target) / 60:.0f} minutes", header, rows, f"{path.name}, looped. {_machine()}")
+    return Table(f"A clip of {duration(target) / 60:.0f} minutes", header, rows, f"{path.name}, looped. {machine()}")
 
 
-def _seconds(path: Path) -> float:
+def duration(path: Path) -> float:
     with media.open(path) as container:
         return float((container.duration or 0) / 1_000_000)
 
 
-def _machine() -> str:
+def machine() -> str:
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     name = next((line.split(": ", 1)[1] for line in lines if line.startswith("model name")), platform.machine())
     return f"{name}, {os.cpu_count()} cores."

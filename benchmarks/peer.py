@@ -20,7 +20,7 @@ import pickle
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import chdir
 from dataclasses import dataclass
 from pathlib import Path
@@ -158,14 +158,14 @@ def _options() -> argparse.Namespace:
     return options
 
 
-def install(venv: Path) -> None:
-    """MMSA's virtual environment, where it is not there yet."""
-    if any(venv.glob("lib/python*/site-packages/MMSA")):
+def install(venv: Path, requirements: Sequence[str] = REQUIREMENTS, package: str = "MMSA") -> None:
+    """A peer's virtual environment, where it is not there yet."""
+    if any(venv.glob(f"lib/python*/site-packages/{package}")):
         return
-    print(f"peer: making {venv} with {' '.join(REQUIREMENTS)}", flush=True)
+    print(f"peer: making {venv} with {' '.join(requirements)}", flush=True)
     subprocess.run([sys.executable, "-m", "venv", venv], check=True)  # noqa: S603  our own command
     pip = (venv / "bin" / "python", "-m", "pip")
-    subprocess.run([*pip, "install", "--quiet", *REQUIREMENTS], check=True)  # noqa: S603  our own command
+    subprocess.run([*pip, "install", "--quiet", *requirements], check=True)  # noqa: S603  our own command
 
 
 def _synthetic(out: Path) -> Path:
