@@ -40,13 +40,12 @@ class Batch:
         return self.lengths[modality] > 0
 
     def to(self, device: torch.device) -> "Batch":
-        return replace(
-            self,
-            labels=self.labels.to(device),
-            unimodal={modality: x.to(device) for modality, x in self.unimodal.items()},
-            inputs={modality: x.to(device) for modality, x in self.inputs.items()},
-            lengths={modality: x.to(device) for modality, x in self.lengths.items()},
-        )
+        def moved(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+            return {name: x.to(device, non_blocking=True) for name, x in tensors.items()}
+
+        labels = self.labels.to(device, non_blocking=True)
+        inputs, lengths = moved(self.inputs), moved(self.lengths)
+        return replace(self, labels=labels, unimodal=moved(self.unimodal), inputs=inputs, lengths=lengths)
 
 
 class Clips:
