@@ -22,7 +22,7 @@ from typing import Any
 
 import yaml
 
-from benchmarks import extract, extract_peer_runner, peer
+from benchmarks import extract, peer
 from benchmarks.extract import Ran
 from pipeline import assets, params, paths, tables
 from pipeline.report.tables import Table, markdown
@@ -32,6 +32,7 @@ REQUIREMENTS = (
     *("numba<0.61", "transformers<4.50", "torch==2.13.0"),
 )
 PEER = "MMSA-FET 0.4.1"
+RUNNER = Path(__file__).with_name("extract_peer_runner.py")
 FPS = 25  # the peer's default
 COLUMNS = ("video_id", "clip_id", "text", "label", "label_T", "label_A", "label_V", "annotation", "mode")
 TEXT = "the words of a review that somebody speaks to a camera"
@@ -62,7 +63,7 @@ def _theirs(folder: Path, venv: Path, workers: int) -> Ran:
     (out / "bin/ffmpeg").symlink_to(assets.ffmpeg())
     asked = {"data": folder / "peer", "encoder": assets.encoder(assets.PACKAGED), "fps": FPS, "workers": workers}
     asked["out"] = out / "features.pkl"
-    command = [str(venv / "bin/python"), extract_peer_runner.__file__]
+    command = [str(venv / "bin/python"), str(RUNNER)]
     command += [text for name, value in asked.items() for text in (f"--{name}", str(value))]
     environment = {**peer.environment(), "PATH": f"{out / 'bin'}:{os.environ['PATH']}", "PYTHONPATH": ""}
     ran, told = extract.process(command, folder, environment)
