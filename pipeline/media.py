@@ -8,7 +8,7 @@ import stat
 import subprocess
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -163,6 +163,7 @@ def frames(
         segment = _Segment(container, start, end)
         source = _timed(container, picture, segment)
         last, following = None, next(source, None)
+        convert = _converter()
         shown: tuple[Any, np.ndarray] | None = None
         for asked in times:
             while following is not None and following[0] < asked:
@@ -172,7 +173,7 @@ def frames(
                 yield None
                 continue
             if shown is None or shown[0] is not best[1]:
-                shown = best[1], _rgb(best[1])
+                shown = best[1], convert(best[1])
             yield shown[1]
 
 
@@ -393,6 +394,15 @@ def _rotation(frame: Any) -> int:
     return turn % 360 if turn % 90 == 0 else 0
 
 
-def _rgb(frame: Any) -> np.ndarray:
-    image = np.rot90(frame.to_ndarray(format="rgb24"), _rotation(frame) // 90)
-    return np.ascontiguousarray(image)  # MediaPipe misreads padded rows without a word
+def _converter() -> Callable[[Any], np.ndarray]:
+    """frame -> (H, W, 3) uint8 RGB, contiguous, upright. One scaler for all frames, without threads: a scaler
+    and threads made anew for each frame cost as much as decoding it."""
+    from av.video.reformatter import VideoReformatter
+
+    scaler = VideoReformatter()
+
+    def convert(frame: Any) -> np.ndarray:
+        image = scaler.reformat(frame, format="rgb24", threads=1).to_ndarray()
+        return np.ascontiguousarray(np.rot90(image, _rotation(frame) // 90))  # MediaPipe misreads padded rows
+
+    return convert

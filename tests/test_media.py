@@ -4,6 +4,7 @@ import os
 import subprocess
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -148,6 +149,16 @@ def test_rotated_and_odd_widths_are_upright_and_contiguous(tmp_path: Path) -> No
     np.testing.assert_array_equal(rotated, np.rot90(first))
     facts = media.probe(turned, None, None, LIMITS)
     assert (facts.width, facts.height) == (50, 70)
+
+
+def test_pictures_are_pyavs_own_whatever_size_came_before(tmp_path: Path) -> None:
+    corpus.joined(tmp_path / "grows.ts")  # 160 x 120, then 320 x 240
+    with av.open(str(tmp_path / "grows.ts")) as container:
+        theirs = [(frame.time, frame.to_ndarray(format="rgb24")) for frame in container.decode(video=0)]
+    times = np.array([time for time, _ in theirs]) - theirs[0][0]
+    ours = list(media.frames(tmp_path / "grows.ts", times))
+    assert {image.shape for image in ours} == {(120, 160, 3), (240, 320, 3)}
+    assert all(np.array_equal(image, picture) for image, (_, picture) in zip(ours, theirs, strict=True))
 
 
 def damaged(folder: Path, name: str) -> Path:

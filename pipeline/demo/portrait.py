@@ -85,8 +85,8 @@ def _landmarks(image: np.ndarray) -> np.ndarray:
     options = landmarks.Params(fps=1.0, points=478, max_faces=1, min_confidence=0.5)
     large = cv2.resize(image, None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC)
     with landmarks.detector(options) as detect:
-        points = detect(large, 0).face_landmarks[0]
-    return np.array([(point.x, point.y) for point in points]) * image.shape[1::-1]
+        (face,) = detect(large, 0)
+    return face.points[:, :2] * image.shape[1::-1]
 
 
 def _wall(image: np.ndarray) -> np.ndarray:

@@ -5,8 +5,9 @@ mouthSmileLeft …); the head's rotation (radians) and position (cm). Frames are
 timestamps; one without a face stays in its place, masked.
 """
 
+import ctypes
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -43,6 +44,16 @@ class Params(Block):
     points: Literal[68, 478]
     max_faces: PositiveInt
     min_confidence: Share
+
+
+@dataclass(frozen=True)
+class Face:
+    """A face as the model gives it. points: (478, 3) float64, x and y as shares of the picture's width and height, z on
+    x's scale; blendshapes: (52,) float64; pose: (4, 4) float32, of the head, in cm."""
+
+    points: np.ndarray
+    blendshapes: np.ndarray
+    pose: np.ndarray
 
 
 @dataclass
@@ -115,7 +126,7 @@ def _tracks(clip: Clip, times: np.ndarray, params: Params) -> tuple[list[_Track]
     tracks: list[_Track] = []
     count = 0
     shown: np.ndarray | None = None
-    found: Any = None
+    found: list[Face] = []
     with detector(params) as detect:
         for index, image in enumerate(media.frames(clip.path, times, clip.start, clip.end)):
             if image is None:
@@ -123,8 +134,8 @@ def _tracks(clip: Clip, times: np.ndarray, params: Params) -> tuple[list[_Track]
             count = index + 1
             if image is not shown:  # a slow video shows one frame at several times
                 shown, found = image, detect(image, round(times[index] * 1000))
-            for face in range(len(found.face_landmarks)):
-                _follow(tracks, index, *_row(found, face, image.shape, params))
+            for face in found:
+                _follow(tracks, index, *_row(face, image.shape, params))
     return tracks, count
 
 
@@ -140,15 +151,12 @@ def _follow(tracks: list[_Track], index: int, centre: np.ndarray, size: float, r
     near.weight += size
 
 
-def _row(found: Any, face: int, shape: tuple[int, ...], params: Params) -> tuple[np.ndarray, float, np.ndarray]:
+def _row(face: Face, shape: tuple[int, ...], params: Params) -> tuple[np.ndarray, float, np.ndarray]:
     """Centre and size in pixels, and the feature row of one face."""
     height, width = shape[:2]
-    normal = np.array([(p.x, p.y, p.z) for p in found.face_landmarks[face]])
-    points = normal * (width, height, width)  # z is on x's scale
-    pose = np.asarray(found.facial_transformation_matrixes[face])
-    rotation = pose[:3, :3] / np.linalg.norm(pose[:3, :3], axis=0)
-    shapes = [shape.score for shape in found.face_blendshapes[face]]
-    parts = (freed(points, rotation)[_points(params)].ravel(), shapes, angles(rotation), pose[:3, 3])
+    points = face.points * (width, height, width)
+    rotation = face.pose[:3, :3] / np.linalg.norm(face.pose[:3, :3], axis=0)
+    parts = (freed(points, rotation)[_points(params)].ravel(), face.blendshapes, angles(rotation), face.pose[:3, 3])
     size = float(np.linalg.norm(np.ptp(points[:, :2], axis=0)))
     return points[:, :2].mean(axis=0), size, np.concatenate(parts)
 
@@ -176,8 +184,8 @@ def _quiet() -> Iterator[None]:
 
 
 @contextmanager
-def detector(params: Params) -> Iterator[Any]:
-    """A fresh landmarker, since it carries a face from frame to frame: (image, milliseconds) -> its result."""
+def detector(params: Params) -> Iterator[Callable[[np.ndarray, int], list[Face]]]:
+    """A fresh landmarker, since it carries a face from frame to frame: (image, milliseconds) -> the faces."""
     from mediapipe import Image, ImageFormat
     from mediapipe.tasks.python import BaseOptions, vision
 
@@ -192,7 +200,38 @@ def detector(params: Params) -> Iterator[Any]:
         output_facial_transformation_matrixes=True,
     )
     with _quiet(), vision.FaceLandmarker.create_from_options(options) as landmarker:
-        yield lambda image, time: landmarker.detect_for_video(Image(image_format=ImageFormat.SRGB, data=image), time)
+        yield lambda image, time: _faces(landmarker, Image(image_format=ImageFormat.SRGB, data=image), time)
+
+
+def _faces(landmarker: Any, image: Any, time: int) -> list[Face]:
+    """What detect_for_video does, which would make a Python object of each landmark."""
+    from mediapipe.tasks.python.vision.face_landmarker import MpFaceLandmarkerResultC
+
+    found = MpFaceLandmarkerResultC()
+    library = landmarker._lib
+    library.MpFaceLandmarkerDetectForVideo(landmarker._handle, image._image_ptr, None, time, ctypes.byref(found))
+    try:
+        return [
+            Face(
+                _array(found.face_landmarks[face], "landmarks", ("x", "y", "z")),
+                _array(found.face_blendshapes[face], "categories", ("score",))[:, 0],
+                found.facial_transformation_matrixes[face].to_numpy(),
+            )
+            for face in range(found.face_landmarks_count)
+        ]
+    finally:
+        library.MpFaceLandmarkerCloseResult(ctypes.byref(found))
+
+
+def _array(holder: Any, held: str, fields: tuple[str, ...]) -> np.ndarray:
+    """(count, fields) float64: a copy of these float fields of the C structs that holder.<held> points at."""
+    structs, count = getattr(holder, held), getattr(holder, f"{held}_count")
+    struct = structs._type_
+    size = ctypes.sizeof(struct)
+    offsets = [getattr(struct, name).offset for name in fields]
+    layout = np.dtype({"names": fields, "formats": ["<f4"] * len(fields), "offsets": offsets, "itemsize": size})
+    read: Any = np.frombuffer(ctypes.string_at(structs, count * size), layout)
+    return np.stack([read[name].astype(np.float64) for name in fields], axis=1)
 
 
 def _points(params: Params) -> list[int]:
