@@ -16,6 +16,7 @@ Time needs an otherwise idle machine.
 import argparse
 import json
 import os
+import pickle
 import platform
 import shutil
 import statistics
@@ -27,6 +28,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -41,6 +44,8 @@ from model.hyper import Fit
 from model.network import BaseNetwork
 from model.predict import clips_for
 from pipeline import assets, paths, tables, workers
+from pipeline.mmsa import exporting
+from pipeline.mmsa.importing import SEPARATOR
 from pipeline.report.tables import Table, markdown
 from stages import jobs
 
@@ -191,11 +196,10 @@ def _own_mib() -> float:
 
 def _theirs(shape: str, encoder: Path, epochs: int, out: Path, venv: Path) -> Cost:
     """MMSA's self_mm on what rawmsa export writes of the table, with its own batch (16) and accumulation (4)."""
-    from pipeline.mmsa import exporting
-
     peer.install(venv)
     pkl, file = out / f"{shape}.pkl", out / f"peer-{shape}.json"
     exporting.run(shape, pkl)
+    _whole_text(tables.read_arrow(paths.table(shape)), pkl)
     command = [str(venv / "bin" / "python"), peer_runner.__file__, "train", "--network", "self_mm", "--pkl", str(pkl)]
     command += ["--seed", str(SEED), "--epochs", str(epochs), "--encoder", str(encoder), "--config", shape]
     subprocess.run([*command, "--out", str(file)], env=peer.environment(), check=True)  # noqa: S603  our own command
@@ -205,6 +209,19 @@ def _theirs(shape: str, encoder: Path, epochs: int, out: Path, venv: Path) -> Co
     )
     clips = train_made.SHAPES[shape].clips["train"]
     return Cost(f"MMSA {result['versions']['MMSA']}, {shape}'s shape", clips, seconds, cpu, result["peak_mib"])
+
+
+def _whole_text(table: pa.Table, pkl: Path) -> None:
+    """Pad an export's tokens to the longest clip, as the field's own files have them; the export's rule would cut some."""
+    ids = dict(zip(table["id"].to_pylist(), table["input_ids"].to_pylist(), strict=True))
+    longest = max(map(len, ids.values()))
+    content = pickle.loads(pkl.read_bytes())  # noqa: S301  exported a moment ago
+    for split in (content[name] for name in peer_runner.SPLITS):
+        split["text_bert"] = np.zeros((len(split["id"]), 3, longest), np.float32)  # ids, mask, segments
+        for row, name in zip(split["text_bert"], split["id"], strict=True):
+            clip = ids[name.replace(SEPARATOR, "/")]
+            row[0, : len(clip)], row[1, : len(clip)] = clip, 1
+    pkl.write_bytes(pickle.dumps(content, protocol=exporting.PROTOCOL))
 
 
 def _tables(costs: list[Cost]) -> list[Table]:
