@@ -37,6 +37,7 @@ DATASET = "made"
 SUFFIXES = (".mp4", ".mpg", ".mkv", ".avi", ".mov", ".webm")
 STAGES = ("ingest", "transcribe", "text", "audio", "vision")
 MOMENT = 0.6  # seconds of a clip that is start-up and little else
+HOUR = 3599  # seconds: ingest's limits allow less than 3,600
 NOTED = 100  # clips from one note of the memory to the next
 
 
@@ -385,18 +386,8 @@ def _resident(task: tuple[str, list[Path], int]) -> list[float]:
 def _hour(found: list[tuple[Path, float]], folder: Path) -> Table:
     path, length = max(found, key=lambda clip: clip[1])
     target = folder / f"hour{path.suffix}"
-    command = [
-        assets.ffmpeg(),
-        "-v",
-        "error",
-        "-stream_loop",
-        str(int(3600 / length)),
-        "-i",
-        path,
-        "-c",
-        "copy",
-        target,
-    ]
+    loop = ("-stream_loop", str(int(3600 / length)), "-i", path, "-c", "copy", "-t", str(HOUR))
+    command = [assets.ffmpeg(), "-v", "error", *loop, target]
     subprocess.run(command, check=True)  # noqa: S603  our own command
     project = _project(folder / "hour", [target], 1)
     values = yaml.safe_load((project / paths.PARAMS).read_text())
