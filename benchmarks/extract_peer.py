@@ -5,7 +5,7 @@
 
 Both read the same MP4 files with a label and a text each; ours with `audio.extractor: egemaps`, at the peer's 25 frames
 a second and at params.yaml's. Every run is fresh: processes, cache, imports and models are counted. Ours decodes each
-clip once more for its report, and has blendshapes and head pose besides the landmarks. MMSA-FET lives in a virtual
+clip once more for its report, and has blendshapes and head pose besides the landmarks; the peer encodes the text. MMSA-FET lives in a virtual
 environment of its own, made at the first use. Time needs an otherwise idle machine.
 """
 
@@ -15,7 +15,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -45,16 +45,21 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         clips, seconds = _clips(options.folder, options.minutes * 60, folder / "peer")
-        print(markdown([_table(list(_runs(folder, venv)), clips, seconds)]))
+        print(markdown([_table(list(_runs(folder, venv, options.workers)), clips, seconds)]))
 
 
-def _runs(folder: Path, venv: Path) -> Iterator[tuple[str, int, int, Ran]]:
-    """Name, frames a second, workers and cost of each."""
-    default = int(params.load("vision", dict[str, Any])["landmarks"]["fps"])
-    for workers in (1, 2):
+def _runs(folder: Path, venv: Path, several: Sequence[int]) -> Iterator[tuple[str, int, int, Ran]]:
+    """Name, frames a second, workers and cost of each. The peer looks for one face."""
+    default = params.load("vision", dict[str, Any])["landmarks"]
+    for workers in several:
         yield PEER, FPS, workers, _theirs(folder, venv, workers)
-        for fps in (FPS, default):
-            yield "rawmsa", fps, workers, _ours(folder, fps, workers)
+        for fps, faces in ((FPS, 1), (FPS, default["max_faces"]), (default["fps"], default["max_faces"])):
+            yield (
+                f"rawmsa, {faces} face{'s' * (faces > 1)} looked for",
+                fps,
+                workers,
+                _ours(folder, fps, faces, workers),
+            )
 
 
 def _theirs(folder: Path, venv: Path, workers: int) -> Ran:
@@ -73,18 +78,19 @@ def _theirs(folder: Path, venv: Path, workers: int) -> Ran:
     return ran
 
 
-def _ours(folder: Path, fps: int, workers: int) -> Ran:
-    project = folder / f"ours-{fps}-{workers}"
+def _ours(folder: Path, fps: int, faces: int, workers: int) -> Ran:
+    project = folder / f"ours-{fps}-{faces}-{workers}"
     shutil.copytree(folder / "peer/Raw", project / paths.RAW / "made")
     shutil.copy(folder / "peer/label.csv", project / paths.RAW / "made/label.csv")
     values = yaml.safe_load(paths.PARAMS.read_text()) | {"workers": workers}
     values["audio"]["extractor"] = "egemaps"
-    values["vision"]["landmarks"]["fps"] = fps
+    values["vision"]["landmarks"].update(fps=fps, max_faces=faces)
     (project / paths.PARAMS).write_text(yaml.safe_dump(values, sort_keys=False))
     ran = list(extract.stages(project).values())
-    made = tables.read(project / paths.features("vision", "made"), columns=["status"])["status"].to_pylist()
-    if made != ["ok"] * len(list((project / paths.RAW).rglob("*.mp4"))):
-        raise SystemExit(f"rawmsa did not make features of all clips: {made}")
+    for modality in ("audio", "vision"):
+        made = tables.read(project / paths.features(modality, "made"), columns=["status"])["status"].to_pylist()
+        if made != ["ok"] * len(list((project / paths.RAW).rglob("*.mp4"))):
+            raise SystemExit(f"rawmsa did not make {modality} features of all clips: {made}")
     return Ran(sum(one.seconds for one in ran), sum(one.cpu for one in ran), max(one.peak_mib for one in ran))
 
 
@@ -146,6 +152,7 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("folder", type=Path, help="with videos, at any depth")
     parser.add_argument("--minutes", type=float, default=0.0, help="of video, at least; default: each clip once")
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2], help="default: 1, then 2")
     parser.add_argument(
         "--venv",
         type=Path,
