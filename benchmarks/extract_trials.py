@@ -191,7 +191,8 @@ def _seen(images: list[np.ndarray], setting: Setting, clock: Clock) -> Seen:
 def _shrunk(path: Path, largest: int | None, converting: Clock, model: Clock) -> Seen:
     from av.video.reformatter import VideoReformatter
 
-    scaler, results = VideoReformatter(), []
+    scaler = VideoReformatter()
+    results: list[Any] = []
     setting = Setting("", _today())
     width = height = 0
     with media.open(path) as container, _landmarker(setting.options) as detect:
@@ -319,8 +320,8 @@ def _moved_back(points: np.ndarray, shown: tuple[int, int]) -> np.ndarray:
 def _scaled(path: Path, side: int, folder: Path) -> Path:
     target = folder / f"{side}-{path.stem}.mp4"
     size = f"scale='if(gt(iw,ih),-2,{side})':'if(gt(iw,ih),{side},-2)':flags=bicubic"
-    command = [assets.ffmpeg(), "-v", "error", "-y", "-i", path, "-an", "-vf", size]
-    command += ["-c:v", "libx264", "-preset", "ultrafast", "-crf", "16", target]
+    command = [assets.ffmpeg(), "-v", "error", "-y", "-i", str(path), "-an", "-vf", size]
+    command += ["-c:v", "libx264", "-preset", "ultrafast", "-crf", "16", str(target)]
     subprocess.run(command, check=True)  # noqa: S603  our own command
     return target
 
