@@ -13,6 +13,7 @@ import yaml
 from pipeline import demo, features, params
 from pipeline.demo import plan, sentences, voice
 from pipeline.errors import DatasetError, StageError
+from pipeline.vision import landmarks
 
 CLIPS, SEED = 6, 7
 PARAMS = Path(__file__).parents[1] / "params.yaml"
@@ -168,14 +169,47 @@ def test_clips_are_h264_and_aac_of_two_to_four_seconds(made: Path) -> None:
 
 
 def test_the_pipeline_finds_the_face(made: Path) -> None:
-    landmarks = features.recipe("vision", params.load("vision", features.Params, PARAMS))
+    recipe = features.recipe("vision", params.load("vision", features.Params, PARAMS))
     seen = []
     for path in sorted(made.rglob("*.mp4")):
         with av.open(str(path)) as clip:
             seconds = clip.streams.video[0].frames / 25
-        seen.append(landmarks.extract(features.Clip(path, None, None, seconds)).mask)
+        seen.append(recipe.extract(features.Clip(path, None, None, seconds)).mask)
     assert len(seen) == CLIPS
     assert np.concatenate(seen).mean() >= 0.99
+
+
+def test_faces_read_as_arrays_are_what_mediapipe_tells(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its C structs are read past its own Python objects."""
+    from mediapipe.tasks.python.vision.face_landmarker import FaceLandmarkerResult
+    from skimage import data
+
+    told = []
+    read = landmarks._faces
+
+    def spied(*arguments: object) -> list[landmarks.Face]:
+        close = arguments[0]._lib.MpFaceLandmarkerCloseResult
+
+        def closed(result: object) -> None:
+            told.append(FaceLandmarkerResult.from_ctypes(result._obj))
+            close(result)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(arguments[0]._lib, "MpFaceLandmarkerCloseResult", closed, raising=False)
+            return read(*arguments)
+
+    monkeypatch.setattr(landmarks, "_faces", spied)
+    options = landmarks.Params(fps=1.0, points=478, max_faces=2, min_confidence=0.5)
+    with landmarks.detector(options) as detect:
+        (face,) = detect(np.ascontiguousarray(data.astronaut()), 0)
+    (points,), (shapes,), (pose,) = (
+        told[0].face_landmarks,
+        told[0].face_blendshapes,
+        told[0].facial_transformation_matrixes,
+    )
+    assert np.array_equal(face.points, [(point.x, point.y, point.z) for point in points])
+    assert np.array_equal(face.blendshapes, [shape.score for shape in shapes])
+    assert np.array_equal(face.pose, pose) and len(face.points) == 478 and len(face.blendshapes) == 52
 
 
 def test_an_existing_folder_is_left_alone(tmp_path: Path) -> None:
