@@ -15,7 +15,7 @@ from scipy import stats
 from scipy.io import wavfile
 
 from pipeline.audio import covarep
-from pipeline.audio.covarep import envelope
+from pipeline.audio.covarep import analysis, envelope
 from pipeline.media import SAMPLE_RATE
 from pipeline.report.tables import Table
 
@@ -77,7 +77,7 @@ AIMS = (
 
 def clip(sound: np.ndarray, reference: np.ndarray) -> dict[str, Column]:
     """Ours of `sound` beside the reference, (T, 74), by column."""
-    found = covarep.analyse(sound)
+    found = analysis.analyse(sound)
     if found.x.shape != reference.shape:
         raise SystemExit(f"The reference has {reference.shape} frames and columns, ours {found.x.shape}.")
     really, cepstra = _mcep(sound, found)
@@ -90,12 +90,12 @@ def clip(sound: np.ndarray, reference: np.ndarray) -> dict[str, Column]:
 
 def moved(sound: np.ndarray) -> dict[str, Column]:
     """Ours beside ours of the same sound without its first LATER samples: how much of a column is the voice, and not the grid."""
-    found, later = covarep.analyse(sound), covarep.analyse(sound[LATER:])
+    found, later = analysis.analyse(sound), analysis.analyse(sound[LATER:])
     x = _at(later.times + LATER / SAMPLE_RATE, later.x, found.times)
     return {name: _column(name, x, found.x) for name in covarep.NAMES}
 
 
-def _mcep(sound: np.ndarray, found: covarep.Analysis) -> tuple[np.ndarray, np.ndarray]:
+def _mcep(sound: np.ndarray, found: analysis.Analysis) -> tuple[np.ndarray, np.ndarray]:
     """When the rows of COVAREP's MCEP were measured, (T,); and our MCEP of its frames, spread as it spreads them, (T, 25)."""
     seconds = len(sound) / SAMPLE_RATE
     steps = math.floor((seconds - 2 * MARGIN) * covarep.RATE + 1e-6)  # 7.9 s hold 790 of them, however that is rounded

@@ -11,6 +11,7 @@ import numpy as np
 
 from benchmarks.covarep_agreement import ENDS, VUV, read
 from pipeline.audio import covarep
+from pipeline.audio.covarep import analysis
 
 PERCENTILES = (5, 25, 50, 75, 95)
 COLOURS = ("C7", "C0", "C1")
@@ -23,7 +24,7 @@ def run(mosi: Path, folder: Path, picture: Path) -> None:
     sounds = sorted(folder.glob("*.wav"))
     spread = {
         "a CMU-MOSI clip": _spread([np.load(mosi)["features"]]),
-        "other speech, ours": _spread([covarep.analyse(read(file)).x for file in sounds]),
+        "other speech, ours": _spread([analysis.analyse(read(file)).x for file in sounds]),
         "the same, COVAREP's": _spread([np.load(file.with_suffix(".npz"))["features"] for file in sounds]),
     }
     low, _, _, _, high = spread["a CMU-MOSI clip"]

@@ -10,6 +10,7 @@ from itertools import product
 import numpy as np
 
 from pipeline.audio import covarep
+from pipeline.audio.covarep import analysis
 from pipeline.media import SAMPLE_RATE
 from pipeline.report.tables import Table
 from tests import glottis
@@ -61,7 +62,7 @@ def table(level: str, noise: float) -> Table:
 
 def measure(f0: float, rd: float, vowel: str, noise: float) -> Errors:
     voice = glottis.voice((f0, GLIDE * f0), rd, vowel, noise=noise)
-    found = covarep.analyse(voice.sound)
+    found = analysis.analyse(voice.sound)
     inner = slice(ENDS, len(found.times) - ENDS)
     spoken = found.pitch.voiced[inner]
     true = voice.f0[(found.times[inner] * SAMPLE_RATE).astype(int)]

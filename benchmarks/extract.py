@@ -219,10 +219,10 @@ def _sound(clips: list[tuple[Path, float]]) -> tuple[float, float]:
 
 
 def _covarep(clips: list[tuple[Path, float]]) -> tuple[float, float]:
-    from pipeline.audio import covarep
+    from pipeline.audio.covarep import analysis
 
     sounds = [media.sound(path) for path, _ in clips]
-    return _timed(lambda: [covarep.analyse(sound) for sound in sounds])
+    return _timed(lambda: [analysis.analyse(sound) for sound in sounds])
 
 
 def _egemaps(clips: list[tuple[Path, float]]) -> tuple[float, float]:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from pipeline.audio import covarep
-from pipeline.audio.covarep import blocks, wavelets
+from pipeline.audio.covarep import analysis, blocks, wavelets
 from pipeline.features import Clip, Params, recipe
 from pipeline.media import SAMPLE_RATE
 from pipeline.tables import Frames
@@ -55,8 +55,8 @@ def voice() -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def found(voice: np.ndarray) -> covarep.Analysis:
-    return covarep.analyse(voice)
+def found(voice: np.ndarray) -> analysis.Analysis:
+    return analysis.analyse(voice)
 
 
 def write(path: Path, sound: np.ndarray, rate: int = SAMPLE_RATE) -> Clip:
@@ -126,7 +126,7 @@ def made(name: str) -> np.ndarray:
 )
 def test_any_sound_gives_74_finite_columns(name: str) -> None:
     sound = made(name)
-    seen = covarep.analyse(sound)
+    seen = analysis.analyse(sound)
     assert seen.x.shape == (len(seen.times), 74) and np.isfinite(seen.x).all()
     np.testing.assert_allclose(seen.times, (np.arange(len(seen.times)) + 0.5) / 100)
     assert abs(len(seen.times) - len(sound) / 160) <= 0.5
@@ -142,7 +142,7 @@ def test_a_sound_too_short_for_the_pitch_has_no_frames(tmp_path: Path, voice: np
 
 @pytest.mark.parametrize(("rate", "channels"), [(8000, 1), (48_000, 1), (44_100, 2)])
 def test_other_rates_and_channels_are_the_same_voice(
-    tmp_path: Path, voice: np.ndarray, found: covarep.Analysis, rate: int, channels: int
+    tmp_path: Path, voice: np.ndarray, found: analysis.Analysis, rate: int, channels: int
 ) -> None:
     from scipy.signal import resample_poly
 
@@ -162,28 +162,28 @@ def apart(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.median(np.abs(difference), axis=0)
 
 
-def test_loudness_moves_the_level_alone(voice: np.ndarray, found: covarep.Analysis) -> None:
-    soft = covarep.analyse(voice / 4)
+def test_loudness_moves_the_level_alone(voice: np.ndarray, found: analysis.Analysis) -> None:
+    soft = analysis.analyse(voice / 4)
     expected = soft.x[found.pitch.voiced]
     expected[:, NAMES.index("MCEP_0")] += np.log(4)
     assert apart(found.x[found.pitch.voiced], expected).max() < 0.06  # HMPDM_23, where there is little but rounding
 
 
-def test_an_offset_and_a_turned_microphone_change_nothing(voice: np.ndarray, found: covarep.Analysis) -> None:
-    turned = covarep.analyse(0.1 - voice)
+def test_an_offset_and_a_turned_microphone_change_nothing(voice: np.ndarray, found: analysis.Analysis) -> None:
+    turned = analysis.analyse(0.1 - voice)
     assert turned.polarity == -found.polarity
     np.testing.assert_array_equal(turned.gcis, found.gcis)
     np.testing.assert_allclose(turned.x, found.x, atol=1e-6)
 
 
-def test_what_is_later_in_the_sound_is_later_in_the_frames(voice: np.ndarray, found: covarep.Analysis) -> None:
-    later = covarep.analyse(np.concatenate([np.zeros(SAMPLE_RATE // 2), voice]))
+def test_what_is_later_in_the_sound_is_later_in_the_frames(voice: np.ndarray, found: analysis.Analysis) -> None:
+    later = analysis.analyse(np.concatenate([np.zeros(SAMPLE_RATE // 2), voice]))
     spoken = np.flatnonzero(found.pitch.voiced)
     assert apart(later.x[spoken + 50], found.x[spoken]).max() < 0.04
     assert apart(later.x[spoken + 49], found.x[spoken]).max() > 0.05
 
 
-def test_glottal_columns_are_there_where_the_voice_is(found: covarep.Analysis) -> None:
+def test_glottal_columns_are_there_where_the_voice_is(found: analysis.Analysis) -> None:
     voiced = found.pitch.voiced
     assert 190 <= voiced.sum() <= 215
     assert (found.x[~voiced][:, UNVOICED] == 0).all() and (found.x[voiced][:, UNVOICED] != 0).all()
@@ -209,11 +209,11 @@ def test_what_is_not_finite_becomes_neutral_and_is_flagged(
     assert extract(clip, "mosi5").flags == ()
 
 
-def test_two_processes_give_the_same_bytes(voice: np.ndarray, found: covarep.Analysis, tmp_path: Path) -> None:
+def test_two_processes_give_the_same_bytes(voice: np.ndarray, found: analysis.Analysis, tmp_path: Path) -> None:
     np.save(tmp_path / "voice.npy", voice)
     code = (
-        "import sys, hashlib, numpy as np; from pipeline.audio import covarep; "
-        "print(hashlib.sha256(covarep.analyse(np.load(sys.argv[1])).x.tobytes()).hexdigest())"
+        "import sys, hashlib, numpy as np; from pipeline.audio.covarep import analysis; "
+        "print(hashlib.sha256(analysis.analyse(np.load(sys.argv[1])).x.tobytes()).hexdigest())"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path / "voice.npy")], capture_output=True, text=True, check=True
@@ -226,10 +226,10 @@ def test_where_a_long_sound_is_cut_into_blocks_shows_in_no_value(monkeypatch: py
         glottis.voice((100, 180), rd, vowel, seconds=4.0, silent=[(0.5, 1.2)], noise=0.02).sound for rd, vowel in TURNS
     ]
     sound = np.concatenate([0.1 * np.random.default_rng(1).standard_normal(77), *voices]).astype(np.float32)
-    whole = covarep.analyse(sound)
+    whole = analysis.analyse(sound)
     monkeypatch.setattr(blocks, "BLOCK", 1000)
     monkeypatch.setattr(blocks, "WHOLE", 1000)
-    parts = covarep.analyse(sound)
+    parts = analysis.analyse(sound)
     assert len(list(blocks.Sound.of(sound).blocks())) == 3 and whole.pitch.voiced[[990, 1010, 1990, 2010]].all()
     for name in ("times", "x", "gcis"):
         np.testing.assert_array_equal(getattr(parts, name), getattr(whole, name))
@@ -253,7 +253,7 @@ def test_a_block_of_a_long_sound_holds_its_samples_with_their_neighbours(monkeyp
 def creak(f0: float) -> np.ndarray:
     """The probability of the frames of a second of this voice after a second of 120 Hz, 0.2 s from its ends."""
     sound = np.concatenate([glottis.voice(hz, rd=0.7, noise=0.01).sound for hz in (120, f0)])
-    return covarep.analyse(sound).x[120:180, NAMES.index("creak")]
+    return analysis.analyse(sound).x[120:180, NAMES.index("creak")]
 
 
 def test_creak_is_told_from_modal_voice() -> None:
@@ -263,7 +263,7 @@ def test_creak_is_told_from_modal_voice() -> None:
 
 def test_noise_and_silence_do_not_creak() -> None:
     for name in ("all unvoiced", "silence", "music"):
-        assert np.mean(covarep.analyse(made(name)).x[:, NAMES.index("creak")] > 0.5) < 0.02
+        assert np.mean(analysis.analyse(made(name)).x[:, NAMES.index("creak")] > 0.5) < 0.02
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="COVAREP's own values of real clips are not here")

@@ -9,14 +9,15 @@ import av
 import numpy as np
 import pytest
 
-from pipeline import features, params, paths, tables
+from pipeline import features, media, params, paths, tables
 from pipeline.errors import MediaError
 from pipeline.features import Clip
-from tests import clips
+from tests import clips, glottis
 
 ROOT = Path(__file__).parents[1]
 RECORDED = ROOT / "tests" / "recorded"
 EXTRACTORS = [("audio", "covarep"), ("audio", "egemaps"), ("audio", "mfcc"), ("vision", "landmarks")]
+VOICES = [((110, 190), "a"), ((220, 240), "i"), ((150, 90), "u")]  # Hz from, to; vowel
 M_PERTURB = -6  # mallopt's: fill new memory with a byte
 
 
@@ -166,6 +167,25 @@ def test_a_clip_too_short_to_hear_has_no_frames(tmp_path: Path) -> None:
     for extractor in ("covarep", "egemaps", "mfcc"):
         frames = recipe("audio", extractor).extract(clip)
         assert len(frames.times) == 0 and frames.flags == ("sound too short",)
+
+
+@pytest.mark.parametrize(
+    ("extractor", "smaller"), [("egemaps", {"BLOCK": 300, "CONTEXT": 250}), ("mfcc", {"BLOCK": 400})]
+)
+def test_where_a_long_sound_is_cut_shows_in_no_value(
+    extractor: str, smaller: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    voices = [glottis.voice(f0, 1.0, vowel, seconds=3.0, silent=[(1.5, 1.6)], noise=0.02).sound for f0, vowel in VOICES]
+    sound = np.concatenate([voices[0], 0.01 * voices[1], voices[2], np.zeros(77)]).astype(np.float32)
+    monkeypatch.setattr(media, "sound", lambda *_: sound)
+    chosen, clip = recipe("audio", extractor), Clip(Path("a.mp4"), None, None, 9.0)
+    whole = chosen.extract(clip)
+    for name, value in smaller.items():
+        monkeypatch.setattr(chosen.module, name, value)
+    parts = chosen.extract(clip)
+    assert len(whole.times) > 890
+    np.testing.assert_array_equal(parts.times, whole.times)
+    np.testing.assert_array_equal(parts.x, whole.x)
 
 
 @pytest.fixture

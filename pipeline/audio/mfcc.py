@@ -1,8 +1,11 @@
 """Spectral frames by librosa: MFCC, chroma, zero crossings, energy and the shape of the spectrum.
 
 The recipe that CH-SIMS's features follow (Yu et al., ACL 2020), at 16 kHz and with its params named.
+It is worked on a minute at a time, twice: first for the loudest band, from which the cepstra see 80 dB, then for the features.
 """
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Annotated
 
@@ -15,6 +18,8 @@ from pipeline.params import Block
 from pipeline.tables import Column, Frames
 
 VERSION = 1
+BLOCK = 6000  # frames, a minute at 100 a second
+RANGE = 80  # dB
 CHROMA = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 
 
@@ -51,24 +56,69 @@ def asset_sha256() -> str | None:
 
 def extract(clip: Clip, params: Params) -> Frames:
     """Frames centred on their times, the first at 0."""
-    import librosa
-
     sound = media.sound(clip.path, clip.start, clip.end)
     hop = round(params.hop_seconds * media.SAMPLE_RATE)
     window = round(params.window_seconds * media.SAMPLE_RATE)
     if len(sound) < window:
         return Frames.none(len(columns(params)), "sound too short")
-    size = 1 << (window - 1).bit_length()
-    spectrum = np.abs(librosa.stft(sound, n_fft=size, hop_length=hop, win_length=window))
+    loudest = max(_decibels(_spectrum(block, hop, window)).max() for block in _blocks(sound, hop, window))
+    x = [_measured(block, hop, window, params.coefficients, loudest) for block in _blocks(sound, hop, window)]
+    times = np.arange(sum(map(len, x))) * hop / media.SAMPLE_RATE
+    return Frames(times, np.concatenate(x), np.ones(len(times), bool))
+
+
+@dataclass(frozen=True)
+class _Block:
+    """A stretch of a sound, with half a window more on either side: beyond the sound's ends zeros, or for the zero
+    crossings its first and last values."""
+
+    silent: np.ndarray
+    held: np.ndarray
+
+
+def _blocks(sound: np.ndarray, hop: int, window: int) -> Iterator[_Block]:
+    """Of BLOCK frames, one after the other; what is left at the end, up to half a block, goes with the last."""
+    size = _size(window)
+    frames = 1 + len(sound) // hop
+    for first in range(0, max(frames - BLOCK // 2, 1), BLOCK):
+        last = first + BLOCK - 1 if first + BLOCK < frames - BLOCK // 2 else frames - 1
+        start, end = first * hop - size // 2, last * hop + size - size // 2
+        beyond = max(-start, 0), max(end - len(sound), 0)
+        heard = sound[max(start, 0) : end]
+        yield _Block(np.pad(heard, beyond), np.pad(heard, beyond, mode="edge"))
+
+
+def _measured(block: _Block, hop: int, window: int, coefficients: int, loudest: float) -> np.ndarray:
+    """(T, F) float32. loudest: dB, of any band anywhere in the sound."""
+    import librosa
+
+    spectrum = _spectrum(block, hop, window)
     power = spectrum**2
-    mel = librosa.power_to_db(librosa.feature.melspectrogram(S=power, sr=media.SAMPLE_RATE))
     parts = (
-        librosa.feature.mfcc(S=mel, n_mfcc=params.coefficients),
+        librosa.feature.mfcc(S=np.maximum(_decibels(spectrum), loudest - RANGE), n_mfcc=coefficients),
         librosa.feature.chroma_stft(S=power, sr=media.SAMPLE_RATE, tuning=0.0),
-        librosa.feature.zero_crossing_rate(sound, frame_length=size, hop_length=hop),
-        librosa.feature.rms(S=spectrum, frame_length=size),
+        librosa.feature.zero_crossing_rate(block.held, frame_length=_size(window), hop_length=hop, center=False),
+        librosa.feature.rms(S=spectrum, frame_length=_size(window)),
         librosa.feature.spectral_centroid(S=spectrum, sr=media.SAMPLE_RATE),
         librosa.feature.spectral_bandwidth(S=spectrum, sr=media.SAMPLE_RATE),
     )
-    x = np.concatenate(parts).T.astype(np.float32)
-    return Frames(np.arange(len(x)) * hop / media.SAMPLE_RATE, x, np.ones(len(x), bool))
+    return np.concatenate(parts).T.astype(np.float32)
+
+
+def _spectrum(block: _Block, hop: int, window: int) -> np.ndarray:
+    """(bins, T), magnitudes."""
+    import librosa
+
+    return np.abs(librosa.stft(block.silent, n_fft=_size(window), hop_length=hop, win_length=window, center=False))
+
+
+def _decibels(spectrum: np.ndarray) -> np.ndarray:
+    """(128, T), of the mel bands."""
+    import librosa
+
+    return librosa.power_to_db(librosa.feature.melspectrogram(S=spectrum**2, sr=media.SAMPLE_RATE), top_db=None)
+
+
+def _size(window: int) -> int:
+    """Samples of the Fourier transform."""
+    return 1 << (window - 1).bit_length()

@@ -156,6 +156,6 @@ def _instants(sound: np.ndarray) -> np.ndarray:
     """Glottal closure instants in seconds; none in a sound too short for a pitch."""
     if not len(sound):
         return np.zeros(0)
-    from pipeline.audio import covarep  # numba, which takes a second to load
+    from pipeline.audio.covarep import SHORTEST, analysis  # numba, which takes a second to load
 
-    return covarep.analyse(sound).gcis / media.SAMPLE_RATE if len(sound) >= covarep.SHORTEST else np.zeros(0)
+    return analysis.analyse(sound).gcis / media.SAMPLE_RATE if len(sound) >= SHORTEST else np.zeros(0)

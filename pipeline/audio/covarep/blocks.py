@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from pipeline.audio.covarep import RATE
 from pipeline.audio.covarep.residual import lp_residual
 from pipeline.media import SAMPLE_RATE
 
-RATE = 100  # frames a second
 HOP = SAMPLE_RATE // RATE
 BLOCK = 2000  # frames
 WHOLE = 6000  # frames, up to which a sound is one block
