@@ -1,74 +1,34 @@
 """The whole way, as a user goes it: raw video, dvc repro, the table, one clip more, a new clip's sentiment."""
 
 import json
-import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
-import yaml
 
-from pipeline import paths, tables
+from pipeline import paths
 from pipeline.cache import KEY_LENGTH
 from tests import clips
+from tests.checkouts import Checkout, copied
 from tests.projects import content
 
 pytest.importorskip("espeakng_loader")
 
-ROOT = Path(__file__).parents[1]
-BIN = Path(sys.executable).parent
-CODE = ("pipeline", "model", "stages", "dvc.yaml", "params.yaml", ".dvc/config", ".dvcignore")
 CLIPS = 12
 
 
-class Project:
-    """A copy of the code in a folder of its own, with a small demo."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        for name in CODE:
-            source, target = ROOT / name, folder / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copytree(
-                source, target, ignore=shutil.ignore_patterns("__pycache__")
-            ) if source.is_dir() else shutil.copy(source, target)
-        subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
-        values = yaml.safe_load((folder / "params.yaml").read_text())
-        values["train"]["seeds"]["demo"] = [1, 2]
-        values["networks"]["self_mm"]["values"]["mmsa"]["demo"]["fit"]["max_epochs"] = 3
-        (folder / "params.yaml").write_text(yaml.safe_dump(values))
-
-    def run(self, *command: str) -> str:
-        """What a command prints; it must succeed."""
-        done = subprocess.run(command, cwd=self.folder, env=self.environment, capture_output=True, text=True)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-    def stages(self, *arguments: str) -> str:
-        return self.run(sys.executable, "-m", "stages", *arguments)
-
-    @property
-    def environment(self) -> dict[str, str]:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "RAWMSA_"))}
-        return {**kept, "PATH": f"{BIN}:{os.environ['PATH']}"}
-
-    def read(self, path: Path) -> list[dict]:
-        return tables.read(self.folder / path).to_pylist()
-
-
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    made = Project(tmp_path_factory.mktemp("project"))
+def project(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    made = copied(tmp_path_factory.mktemp("project"), seeds=[1, 2], epochs=3)
     made.stages("demo", "--clips", str(CLIPS))
     return made
 
 
 @pytest.fixture(scope="module")
-def first(project: Project) -> str:
+def first(project: Checkout) -> str:
     """What the first dvc repro printed."""
     return project.run("dvc", "repro")
 
@@ -78,7 +38,7 @@ def _made(first: str) -> None:
     """Every test finds the pipeline run."""
 
 
-def test_one_command_makes_the_table(project: Project, first: str) -> None:
+def test_one_command_makes_the_table(project: Checkout, first: str) -> None:
     assert f"ingest: demo {CLIPS} clips; {CLIPS} computed" in first
     assert f"vision: {CLIPS} clips: {CLIPS} computed, 0 from cache, 0 failed" in first
     scores = json.loads((project.folder / paths.METRICS).read_text())["demo"]
@@ -91,16 +51,16 @@ def test_one_command_makes_the_table(project: Project, first: str) -> None:
     assert (project.folder / paths.REPORT / "index.html").is_file()
 
 
-def test_a_second_time_there_is_nothing_to_do(project: Project) -> None:
+def test_a_second_time_there_is_nothing_to_do(project: Checkout) -> None:
     assert "Data and pipelines are up to date." in project.run("dvc", "repro")
 
 
-def test_the_weights_of_one_seed_are_kept(project: Project) -> None:
+def test_the_weights_of_one_seed_are_kept(project: Checkout) -> None:
     weights = list((project.folder / paths.RUNS).glob("demo/*/weights.safetensors"))
     assert len(weights) == 1
 
 
-def test_predict_agrees_with_the_table(project: Project) -> None:
+def test_predict_agrees_with_the_table(project: Checkout) -> None:
     """A clip without a written text, so that both ways hear it."""
     heard = next(row for row in project.read(paths.transcripts("demo")) if row["source"] == "recogniser")
     clip = next(row for row in project.read(paths.CLIPS) if row["id"] == heard["id"])
@@ -118,7 +78,7 @@ def test_predict_agrees_with_the_table(project: Project) -> None:
     assert refused["prediction"] is None and refused["error"].startswith("unreadable: bad.mp4 cannot be opened")
 
 
-def test_a_killed_stage_goes_on_where_it_was(project: Project) -> None:
+def test_a_killed_stage_goes_on_where_it_was(project: Checkout) -> None:
     output = project.folder / paths.features("vision", "demo")
     before = content(output)
     shutil.rmtree(output)
@@ -137,7 +97,7 @@ def test_a_killed_stage_goes_on_where_it_was(project: Project) -> None:
     assert content(output) == before
 
 
-def test_a_dropped_folder_costs_its_clips_and_is_predicted(project: Project) -> None:
+def test_a_dropped_folder_costs_its_clips_and_is_predicted(project: Checkout) -> None:
     clips.make(project.folder / "data/raw/mine/one.mp4", seconds=1.5, size=(128, 96))
     again = project.run("dvc", "repro")
     for stage in ("ingest", "transcribe", "audio", "vision"):
@@ -151,7 +111,7 @@ def test_a_dropped_folder_costs_its_clips_and_is_predicted(project: Project) -> 
     assert mine[0]["audio"] is not None
 
 
-def test_the_cache_shows_and_prunes(project: Project) -> None:
+def test_the_cache_shows_and_prunes(project: Checkout) -> None:
     shown = project.stages("cache", "--prune")
     assert "Freed" in shown and "vision" in shown
     assert "0 computed" in next(line for line in project.stages("audio").splitlines() if line.startswith("audio"))

@@ -1,0 +1,56 @@
+"""Checkouts of this repository in folders of their own, where commands run as a user types them."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+from pipeline import tables
+
+ROOT = Path(__file__).parents[1]
+BIN = Path(sys.executable).parent
+CODE = (
+    "pipeline", "model", "stages", "dvc.yaml", "params.yaml", ".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore",
+)  # fmt: skip
+
+
+class Checkout:
+    """A folder with the code in which commands run; `environment` is added to what they inherit."""
+
+    def __init__(self, folder: Path, **environment: str) -> None:
+        self.folder = folder
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "RAWMSA_"))}
+        self.environment = {**kept, "PATH": f"{BIN}:{os.environ['PATH']}", **environment}
+
+    def run(self, *command: str) -> str:
+        """What a command prints; it must succeed."""
+        done = subprocess.run(command, cwd=self.folder, env=self.environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def stages(self, *arguments: str) -> str:
+        return self.run(sys.executable, "-m", "stages", *arguments)
+
+    def read(self, path: Path) -> list[dict]:
+        return tables.read(self.folder / path).to_pylist()
+
+
+def copied(folder: Path, seeds: list[int], epochs: int) -> Checkout:
+    """A copy of the code as it stands, under git, whose demo trains so many seeds and epochs."""
+    for name in CODE:
+        source, target = ROOT / name, folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, target)
+    values = yaml.safe_load((folder / "params.yaml").read_text())
+    values["train"]["seeds"]["demo"] = seeds
+    values["networks"]["self_mm"]["values"]["mmsa"]["demo"]["fit"]["max_epochs"] = epochs
+    (folder / "params.yaml").write_text(yaml.safe_dump(values))
+    made = Checkout(folder)
+    made.run("git", "init", "-q")
+    return made
