@@ -1,0 +1,109 @@
+"""Data shared through a DVC remote, a folder or S3: what one checkout pushes, another pulls and need not compute."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+
+from pipeline import paths
+from tests.checkouts import Checkout, copied
+from tests.projects import content
+
+pytest.importorskip("espeakng_loader")
+
+CLIPS = 6
+KEYS = {"AWS_ACCESS_KEY_ID": "rawmsa", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1"}
+
+
+@pytest.fixture(scope="module")
+def origin(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    """A project that has run, its raw data tracked by DVC."""
+    made = copied(tmp_path_factory.mktemp("origin"), seeds=[1], epochs=1)
+    params = made.folder / "params.yaml"
+    params.write_text(params.read_text().replace("extractor: covarep", "extractor: mfcc"))
+    made.stages("demo", "--clips", str(CLIPS))
+    made.run("dvc", "repro")
+    made.run("dvc", "add", "data/raw")
+    made.run("git", "config", "user.name", "test")
+    made.run("git", "config", "user.email", "test@localhost")
+    return made
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of an S3 server with a bucket `lab`."""
+    running = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+    running.start()
+    host, port = running.get_host_and_port()
+    address = f"http://{host}:{port}"
+    try:
+        _s3(address).create_bucket(Bucket="lab")
+        yield address
+    finally:
+        running.stop()
+
+
+@pytest.fixture(params=["folder", "s3"])
+def pulled(request: pytest.FixtureRequest, origin: Checkout, tmp_path: Path) -> Checkout:
+    """A clone of the origin, after push there and pull here; each test has its own."""
+    if request.param == "folder":
+        origin.run("dvc", "remote", "add", "--force", "--default", "shared", str(tmp_path / "store"))
+    else:
+        address = request.getfixturevalue("server")
+        origin.environment.update(KEYS)
+        origin.run("dvc", "remote", "add", "--force", "--default", "shared", f"s3://lab/{tmp_path.name}")
+        origin.run("dvc", "remote", "modify", "shared", "endpointurl", address)
+    origin.run("git", "add", "--all")
+    origin.run("git", "commit", "--quiet", "--message", f"Shared through {request.param}")
+    origin.run("dvc", "push")
+    if request.param == "s3":
+        stored = _s3(address).list_objects_v2(Bucket="lab", Prefix=f"{tmp_path.name}/")
+        assert stored["KeyCount"] > CLIPS
+    clone = Checkout(tmp_path / "clone", **(KEYS if request.param == "s3" else {}))
+    origin.run("git", "clone", "--quiet", str(origin.folder), str(clone.folder))
+    assert not (clone.folder / paths.RAW).exists() and not (clone.folder / ".dvc/cache").exists()
+    clone.run("dvc", "pull")
+    return clone
+
+
+def test_after_a_pull_there_is_nothing_to_do_and_a_change_runs_only_what_it_should(
+    origin: Checkout, pulled: Checkout
+) -> None:
+    assert _data(pulled) == _data(origin)
+    assert len(list((pulled.folder / paths.RAW).rglob("*.mp4"))) == CLIPS
+    assert "Data and pipelines are up to date." in pulled.run("dvc", "status")
+    again = pulled.run("dvc", "repro")
+    assert "Data and pipelines are up to date." in again and not _ran(again)
+    assert pulled.run("git", "status", "--porcelain") == ""
+    params = pulled.folder / "params.yaml"
+
+    params.write_text(params.read_text().replace("max_rows: 50", "max_rows: 51"))
+    assert _ran(pulled.run("dvc", "repro")) == ["report"]
+
+    params.write_text(params.read_text().replace("fps: 15", "fps: 10"))
+    changed = pulled.run("dvc", "repro", "assemble")
+    assert _ran(changed) == ["vision", "assemble"]
+    assert f"vision: {CLIPS} clips: {CLIPS} computed" in changed
+
+
+def _data(checkout: Checkout) -> dict[str, bytes]:
+    """What lies in its folder data, locks apart."""
+    return {name: bytes for name, bytes in content(checkout.folder / paths.DATA).items() if not name.startswith(".lock")}
+
+
+def _ran(printed: str) -> list[str]:
+    """The stages that a dvc repro ran."""
+    return re.findall(r"Running stage '(\w+)'", printed)
+
+
+def _s3(address: str):  # noqa: ANN202
+    return boto3.client(
+        "s3",
+        endpoint_url=address,
+        region_name=KEYS["AWS_DEFAULT_REGION"],
+        aws_access_key_id=KEYS["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=KEYS["AWS_SECRET_ACCESS_KEY"],
+    )
