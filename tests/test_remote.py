@@ -3,12 +3,14 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
 from pipeline import paths
+from tests import clips
 from tests.checkouts import Checkout, copied
 from tests.projects import content
 
@@ -33,17 +35,23 @@ def origin(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of an S3 server with a bucket `lab`."""
-    running = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
-    running.start()
-    host, port = running.get_host_and_port()
-    address = f"http://{host}:{port}"
+def s3() -> Iterator[Any]:
+    """A client of an S3 server that has a bucket `lab`."""
+    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
     try:
-        _s3(address).create_bucket(Bucket="lab")
-        yield address
+        client = boto3.client(
+            "s3",
+            endpoint_url=f"http://{host}:{port}",
+            region_name=KEYS["AWS_DEFAULT_REGION"],
+            aws_access_key_id=KEYS["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=KEYS["AWS_SECRET_ACCESS_KEY"],
+        )
+        client.create_bucket(Bucket="lab")
+        yield client
     finally:
-        running.stop()
+        server.stop()
 
 
 @pytest.fixture(params=["folder", "s3"])
@@ -52,15 +60,15 @@ def pulled(request: pytest.FixtureRequest, origin: Checkout, tmp_path: Path) -> 
     if request.param == "folder":
         origin.run("dvc", "remote", "add", "--force", "--default", "shared", str(tmp_path / "store"))
     else:
-        address = request.getfixturevalue("server")
+        client = request.getfixturevalue("s3")
         origin.environment.update(KEYS)
         origin.run("dvc", "remote", "add", "--force", "--default", "shared", f"s3://lab/{tmp_path.name}")
-        origin.run("dvc", "remote", "modify", "shared", "endpointurl", address)
+        origin.run("dvc", "remote", "modify", "shared", "endpointurl", client.meta.endpoint_url)
     origin.run("git", "add", "--all")
     origin.run("git", "commit", "--quiet", "--message", f"Shared through {request.param}")
     origin.run("dvc", "push")
     if request.param == "s3":
-        stored = _s3(address).list_objects_v2(Bucket="lab", Prefix=f"{tmp_path.name}/")
+        stored = client.list_objects_v2(Bucket="lab", Prefix=f"{tmp_path.name}/")
         assert stored["KeyCount"] > CLIPS
     clone = Checkout(tmp_path / "clone", **(KEYS if request.param == "s3" else {}))
     origin.run("git", "clone", "--quiet", str(origin.folder), str(clone.folder))
@@ -83,27 +91,26 @@ def test_after_a_pull_there_is_nothing_to_do_and_a_change_runs_only_what_it_shou
     params.write_text(params.read_text().replace("max_rows: 50", "max_rows: 51"))
     assert _ran(pulled.run("dvc", "repro")) == ["report"]
 
-    params.write_text(params.read_text().replace("fps: 15", "fps: 10"))
+    params.write_text(params.read_text().replace("coefficients: 20", "coefficients: 13"))
     changed = pulled.run("dvc", "repro", "assemble")
-    assert _ran(changed) == ["vision", "assemble"]
-    assert f"vision: {CLIPS} clips: {CLIPS} computed" in changed
+    assert _ran(changed) == ["audio", "assemble"]
+    assert f"audio: {CLIPS} clips: {CLIPS} computed" in changed
+
+
+def test_a_data_set_more_costs_its_own_clips_though_no_clip_cache_was_pulled(pulled: Checkout) -> None:
+    assert not (pulled.folder / ".dvc/tmp/rawmsa").exists()
+    clips.make(pulled.folder / paths.RAW / "mine/one.mp4", seconds=1.5, size=(128, 96))
+    added = pulled.run("dvc", "repro", "audio", "vision")
+    assert sorted(_ran(added)) == ["audio", "ingest", "vision"]
+    for stage in ("audio", "vision"):
+        assert f"{stage}: {CLIPS + 1} clips: 1 computed, {CLIPS} from cache" in added
 
 
 def _data(checkout: Checkout) -> dict[str, bytes]:
     """What lies in its folder data, locks apart."""
-    return {name: bytes for name, bytes in content(checkout.folder / paths.DATA).items() if not name.startswith(".lock")}
+    return {name: held for name, held in content(checkout.folder / paths.DATA).items() if not name.startswith(".lock")}
 
 
 def _ran(printed: str) -> list[str]:
     """The stages that a dvc repro ran."""
     return re.findall(r"Running stage '(\w+)'", printed)
-
-
-def _s3(address: str):  # noqa: ANN202
-    return boto3.client(
-        "s3",
-        endpoint_url=address,
-        region_name=KEYS["AWS_DEFAULT_REGION"],
-        aws_access_key_id=KEYS["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=KEYS["AWS_SECRET_ACCESS_KEY"],
-    )
