@@ -5,6 +5,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tomllib
 from collections import namedtuple
 from collections.abc import Callable, Iterable
 from importlib import metadata
@@ -113,6 +114,11 @@ def test_what_is_not_installed_stops_or_is_missed_as_it_is_needed(monkeypatch: p
     assert fault(installation.packages) == "not installed: mediapipe. Install what is missing: make install"
     (note,) = told(installation.packages(), "note")
     assert note.startswith("not installed: faster-whisper (the extra asr). Without it clips without a transcript stay")
+
+
+def test_an_extra_that_dvc_repro_can_do_without_is_no_fault_where_it_is_not_installed() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert installation.WITHOUT.keys() == project["optional-dependencies"].keys() - {"extract"}
 
 
 def test_two_versions_of_cv2_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
