@@ -30,6 +30,7 @@ from pydantic import ConfigDict
 from pipeline import assets, cache, paths, shards, tables, workers
 from pipeline.errors import ParamsError
 from pipeline.params import Block, Limits, check, load
+from pipeline.params import executor as load_executor
 from pipeline.params import threads as load_threads
 from pipeline.params import workers as load_workers
 from pipeline.tables import Frames
@@ -173,6 +174,7 @@ def _compute(
         tasks,
         title=chosen.modality,
         workers=load_workers(),
+        executor=load_executor(),
         threads=load_threads(),
         limits=load("limits", Limits),
         size=int,

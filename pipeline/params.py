@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import (
@@ -22,6 +22,7 @@ from pipeline.errors import ParamsError
 T = TypeVar("T")
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # a grid reads the file hundreds of times; C is ten times faster
 Share = Annotated[float, Field(ge=0, le=1)]
+Executor = Literal["local", "ray"]
 
 
 class Block(BaseModel):
@@ -100,6 +101,12 @@ def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
 def workers() -> int:
     """How many processes; no stage depends on it, because no result does."""
     return load("workers", PositiveInt)
+
+
+def executor() -> Executor:
+    """Where clips are worked on: the processes of this machine, or a Ray cluster; no result depends on it."""
+    chosen: Executor = load("executor", Executor)  # type: ignore[arg-type]
+    return chosen
 
 
 def gpu_runs() -> int:

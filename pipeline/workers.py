@@ -13,18 +13,18 @@ import signal
 import sys
 import time
 import traceback
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from filelock import FileLock, ReadWriteLock, Timeout
 
 from pipeline import paths
 from pipeline.errors import BusyError, MediaError, RawmsaError, StageError
-from pipeline.params import Limits
+from pipeline.params import Executor, Limits
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -37,6 +37,7 @@ THREAD_VARIABLES = (
     "NUMEXPR_NUM_THREADS",
     "NUMBA_NUM_THREADS",
 )
+AHEAD = 4  # tasks scheduled for each that can run, so that no place waits and no list of millions is gone through
 SAMPLE = 8  # tasks after which the rest is estimated
 ENOUGH_FAILURES = 5  # fewer for one reason never stop a stage before its end
 INSTALLATION = ("ImportError", "ModuleNotFoundError", "AssetError", "CacheError", "NameError")  # no clip's fault
@@ -60,6 +61,21 @@ class Outcome(Generic[R]):
     failure: Failure | None
 
 
+class Pool(Protocol):
+    """Where tasks are computed: the processes of this machine, or a Ray cluster (pipeline/cluster.py)."""
+
+    def places(self) -> int:
+        """How many tasks run at once."""
+
+    def schedule(self, function: Callable[[T], R], task: T) -> Future[Any]: ...
+
+    def outcome(self, index: int, future: Future[Any]) -> Outcome[Any]:
+        """Of a scheduled task that has ended."""
+
+    def close(self) -> None:
+        """Stop what still runs."""
+
+
 def run(
     function: Callable[[T], R],
     tasks: Sequence[T],
@@ -70,6 +86,7 @@ def run(
     limits: Limits | None,
     size: Callable[[R], int] | None = None,
     before: int = 0,
+    executor: Executor = "local",
 ) -> Iterator[Outcome[R]]:
     """Yield one Outcome a task, as they end. `function` and `tasks` must pickle.
 
@@ -79,22 +96,44 @@ def run(
     """
     if not tasks:
         return
-    from pebble import ProcessPool
-
     use_threads(threads)
-    context = multiprocessing.get_context("spawn")
-    memory = limits.memory_gib if limits else None
-    pool = ProcessPool(min(workers, len(tasks)), context=context, initializer=_begin, initargs=(os.getpid(), memory))
-    with pool:
-        futures = {
-            pool.schedule(function, args=(task,), timeout=limits.seconds if limits else None): index
-            for index, task in enumerate(tasks)
-        }
-        try:
-            yield from _watch(futures, title, limits, size, before)
-        finally:
-            pool.stop()
-            pool.join()
+    pool: Pool
+    if executor == "ray":
+        from pipeline import cluster
+
+        pool = cluster.Nodes(workers, threads, limits)
+    else:
+        pool = Processes(min(workers, len(tasks)), limits)
+    try:
+        yield from _watch(pool, function, tasks, title, limits, size, before)
+    finally:
+        pool.close()
+
+
+class Processes:
+    """Child processes of this one."""
+
+    def __init__(self, count: int, limits: Limits | None) -> None:
+        from pebble import ProcessPool
+
+        context = multiprocessing.get_context("spawn")
+        self._count, self._seconds = count, limits.seconds if limits else None
+        memory = limits.memory_gib if limits else None
+        self._pool = ProcessPool(count, context=context, initializer=_begin, initargs=(os.getpid(), memory))
+
+    def places(self) -> int:
+        return self._count
+
+    def schedule(self, function: Callable[[T], R], task: T) -> Future[Any]:
+        future: Future[Any] = self._pool.schedule(function, args=(task,), timeout=self._seconds)
+        return future
+
+    def outcome(self, index: int, future: Future[Any]) -> Outcome[Any]:
+        return _outcome(index, future)
+
+    def close(self) -> None:
+        self._pool.stop()
+        self._pool.join()
 
 
 def use_threads(threads: int) -> None:
@@ -168,16 +207,25 @@ def _begin(parent: int, memory_gib: float | None) -> None:
 
 
 def _watch(
-    futures: dict[Any, int], title: str, limits: Limits | None, size: Callable[[R], int] | None, before: int
+    pool: Pool,
+    function: Callable[[T], R],
+    tasks: Sequence[T],
+    title: str,
+    limits: Limits | None,
+    size: Callable[[R], int] | None,
+    before: int,
 ) -> Iterator[Outcome[R]]:
-    progress = _Progress(title, len(futures))
+    progress = _Progress(title, len(tasks))
     tally = _Tally(title, before, limits)
-    waiting, written = set(futures), 0
+    due, running, written = deque(range(len(tasks))), dict[Future[Any], int](), 0
     try:
-        while waiting:
-            ended, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-            for future in sorted(ended, key=futures.__getitem__):
-                outcome: Outcome[R] = _outcome(futures[future], future)
+        while due or running:
+            for _ in range(min(len(due), AHEAD * pool.places() - len(running))):
+                index = due.popleft()
+                running[pool.schedule(function, tasks[index])] = index
+            ended, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in sorted(ended, key=running.__getitem__):
+                outcome: Outcome[R] = pool.outcome(running.pop(future), future)
                 tally.add(outcome)
                 if size and outcome.value is not None:
                     written += size(outcome.value)

@@ -111,6 +111,7 @@ def _compute(tasks: list[_Task], store: Store, before: int) -> dict[str, workers
         tasks,
         title="ingest",
         workers=params.workers(),
+        executor=params.executor(),
         threads=params.threads(),
         limits=params.load("limits", params.Limits),
         before=before,

@@ -142,6 +142,7 @@ def _compute(tasks: Sequence[Task], threads: int, before: int) -> dict[str, str]
         tasks,
         title="transcribe",
         workers=params.workers(),
+        executor=params.executor(),
         threads=threads,
         limits=params.load("limits", params.Limits),
         size=int,
