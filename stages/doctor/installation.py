@@ -17,6 +17,7 @@ WITHOUT = {  # an extra, and what is missing without it
     "asr": "clips without a transcript stay without one",
     "demo": "rawmsa demo makes nothing",
     "dev": "no tests and linters",
+    "ray": "executor: ray of params.yaml has no cluster",
     "s3": "DVC reaches no remote in S3",
 }
 CV2 = tuple(f"opencv{contrib}-python{headless}" for contrib in ("", "-contrib") for headless in ("", "-headless"))
