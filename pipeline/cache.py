@@ -8,7 +8,6 @@ beside it; an entry that differs from it is damaged, and made again. Each run of
 import errno
 import hashlib
 import json
-import os
 import shutil
 import sys
 import uuid
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import assets, paths
-from pipeline.errors import CacheError
+from pipeline.errors import CacheError, ParamsError
 
 KEY_LENGTH = 64
 SUM = ".sha256"  # ends the name of the file that holds an entry's hash
@@ -32,6 +31,25 @@ LOGS = "logs"  # no kind: a file for each run ever trained (paths.log), which go
 def key(**parts: Any) -> str:
     """A hash of the parts, independent of their order. Parts must be JSON."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one job of an array computes: the entries whose keys fall to it, whatever else there is. number: from 1."""
+
+    number: int
+    of: int
+
+    @classmethod
+    def parse(cls, text: str) -> "Part":
+        """Of "3/100". Raises ParamsError."""
+        number, _, of = text.partition("/")
+        if not (number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
+            raise ParamsError(f"--shard is '{text}', expected i/n with i from 1 to n, e.g. --shard 3/100.")
+        return cls(int(number), int(of))
+
+    def holds(self, key: str) -> bool:
+        return int(key, 16) % self.of == self.number - 1
 
 
 class Store:
@@ -89,7 +107,7 @@ class Store:
         """Note which entries this parameter set uses now, in place of what it used before."""
         note = self.root / "uses" / f"{key(params=params)}.json"
         note.parent.mkdir(parents=True, exist_ok=True)
-        part = note.with_suffix(f".{os.getpid()}.part")
+        part = note.with_suffix(f".{uuid.uuid4().hex}.part")
         part.write_text(json.dumps({"params": params, "keys": sorted(set(keys))}, indent=1))
         part.replace(note)
 

@@ -104,10 +104,11 @@ def recipe(modality: str, options: Params) -> Recipe:
     return Recipe(modality, name, check(f"{modality}.{name}", block, module.Params))
 
 
-def run(modality: str) -> None:
+def run(modality: str, part: cache.Part | None = None) -> None:
     """The stage: every clip of clips.parquet -> data/features/<modality>/<dataset>/*.parquet.
 
     A shard that is whole and of its key is left as it is, and its clips are not looked up in the cache.
+    With a part, its clips are computed into the cache, and nothing is written.
     """
     chosen = recipe(modality, load(modality, Params))
     clips = tables.read(paths.CLIPS).to_pylist()
@@ -119,6 +120,10 @@ def run(modality: str) -> None:
     }
     store = cache.Store(modality)
     store.remember({"extractor": chosen.extractor, **identity["params"]}, list(keys.values()))
+    if part:
+        mine = {index: key for index, key in keys.items() if part.holds(key)}
+        _compute(store, chosen, [clips[index] for index in mine], dict(enumerate(mine.values())), set(mine.values()))
+        return
     metadata = chosen.metadata()
     shards = [shard for shard in _shards(chosen, clips, keys) if not tables.whole(shard.file, shard.key(metadata, {}))]
     failures = _compute(store, chosen, clips, keys, {key for shard in shards for key in shard.keys if key})

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from pipeline import datasets, media, params, paths, tables
+from pipeline import cache, datasets, media, params, paths, tables
 from pipeline.datasets import Clip, Dataset, Refusal, Shares
 from pipeline.datasets.facts import Counts, Facts, Segment, examine
 from pipeline.datasets.split import shared
@@ -28,11 +28,21 @@ class Params(media.Limits):
     split: Shares
 
 
-def run(options: Params) -> None:
-    """Write data/ingest. Raises DatasetError where not one clip is left, StageError where too many cannot be used."""
+def run(options: Params, part: cache.Part | None = None) -> None:
+    """Write data/ingest. Raises DatasetError where not one clip is left, StageError where too many cannot be used.
+
+    With a part, its videos are hashed and decoded into the cache, and nothing is written.
+    """
     sets, refused = _sets(options.split)
     segments = [segment for dataset in sets for clip in dataset.clips if (segment := _segment(dataset, clip))]
+    if part:
+        segments = [segment for segment in segments if part.holds(cache.key(path=segment.path.as_posix()))]
     found, counts = examine(segments, media.Limits(**options.model_dump(exclude={"split"})))
+    if part:
+        print(
+            f"ingest: part {part.number} of {part.of}: {counts.computed} computed, {counts.cached} from cache, {counts.failed} failed"
+        )
+        return
     clips = {dataset.name: list(_clips(dataset, found, refused)) for dataset in sets}
     usable = [dataset for dataset in sets if clips[dataset.name]]
     if not usable:

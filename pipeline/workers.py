@@ -171,7 +171,7 @@ def lock(stage: str, alone: bool = False) -> Iterator[None]:
     paths.LOCK.parent.mkdir(parents=True, exist_ok=True)
     holder = paths.LOCK.with_name(paths.LOCK.name + ".json")
     try:
-        with FileLock(paths.LOCK, timeout=0), _cache_lock(alone):
+        with FileLock(paths.LOCK, timeout=0), cache_lock(alone):
             holder.write_text(json.dumps({"stage": stage, "pid": os.getpid(), "since": time.strftime("%F %T")}))
             try:
                 yield
@@ -184,7 +184,7 @@ def lock(stage: str, alone: bool = False) -> Iterator[None]:
 
 
 @contextmanager
-def _cache_lock(alone: bool) -> Iterator[None]:
+def cache_lock(alone: bool) -> Iterator[None]:
     """Any number of runs share a cache; what removes entries needs it for itself."""
     paths.cache().mkdir(parents=True, exist_ok=True)
     held = ReadWriteLock(paths.cache() / ".lock", is_singleton=False)

@@ -17,10 +17,11 @@ except ImportError:
     )
 
 from pipeline import params, paths, workers
-from pipeline.cache import UNWRITABLE
+from pipeline.cache import UNWRITABLE, Part
 from pipeline.errors import RawmsaError
 
 STAGES = ("ingest", "transcribe", "text", "audio", "vision", "assemble", "train", "evaluate", "experiment", "report")
+PARTS = ("ingest", "transcribe", "audio", "vision")  # stages that work clip by clip
 
 app = typer.Typer(
     help="From raw video to sentiment tables. Drop videos into data/raw/<dataset>/, then: dvc repro",
@@ -213,7 +214,7 @@ def cache(prune: Annotated[bool, typer.Option(help="Remove what no parameter set
     door.main(prune)
 
 
-def _stage(name: str) -> Callable[[], None]:
+def _stage(name: str) -> Callable[..., None]:
     def command() -> None:
         workers.use_threads(params.threads())
         if "DVC_STAGE" in os.environ:  # a killed dvc must not leave its stage running
@@ -221,9 +222,25 @@ def _stage(name: str) -> Callable[[], None]:
         with workers.lock(name):
             importlib.import_module(f"stages.{name}").main()
 
+    def part(
+        shard: Annotated[
+            str,
+            typer.Option(
+                metavar="I/N",
+                help="Compute part I of N into the cache and write nothing else: for job arrays, any number at once; then dvc repro.",
+            ),
+        ] = "",
+    ) -> None:
+        if not shard:
+            return command()
+        workers.use_threads(params.threads())
+        with workers.cache_lock(alone=False):
+            return importlib.import_module(f"stages.{name}").main(Part.parse(shard))
+
     source = (Path(__file__).parent / f"{name}.py").read_text()
     command.__doc__ = (ast.get_docstring(ast.parse(source)) or "").split(": ", 1)[-1]  # no stage is imported for --help
-    return command
+    part.__doc__ = command.__doc__
+    return part if name in PARTS else command
 
 
 for _name in (name for name in STAGES if name != "experiment"):  # which is a command too, above

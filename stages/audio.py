@@ -1,7 +1,8 @@
 """audio: data/ingest/clips.parquet, data/raw -> data/features/audio/<dataset>/*.parquet (acoustic frames)."""
 
 from pipeline import features
+from pipeline.cache import Part
 
 
-def main() -> None:
-    features.run("audio")
+def main(part: Part | None = None) -> None:
+    features.run("audio", part)

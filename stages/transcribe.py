@@ -1,7 +1,8 @@
 """transcribe: clips, texts -> data/transcripts/<dataset>.parquet (words, and their times where known)."""
 
 from pipeline import params, transcribe
+from pipeline.cache import Part
 
 
-def main() -> None:
-    transcribe.run(params.load("transcribe", transcribe.Params))
+def main(part: Part | None = None) -> None:
+    transcribe.run(params.load("transcribe", transcribe.Params), part)

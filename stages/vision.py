@@ -1,7 +1,8 @@
 """vision: data/ingest/clips.parquet, data/raw -> data/features/vision/<dataset>/*.parquet (facial-landmark frames)."""
 
 from pipeline import features
+from pipeline.cache import Part
 
 
-def main() -> None:
-    features.run("vision")
+def main(part: Part | None = None) -> None:
+    features.run("vision", part)

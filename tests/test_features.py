@@ -2,14 +2,18 @@
 
 import ctypes
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 
-from pipeline import features, media, params, paths, tables
+from pipeline import features, media, params, paths, tables, workers
+from pipeline.cache import Part
 from pipeline.errors import MediaError
 from pipeline.features import Clip
 from tests import clips, glottis
@@ -270,13 +274,41 @@ def test_a_clip_that_fails_is_a_record_and_the_others_are_the_same(
 
 def test_workers_do_not_change_the_bytes(project: Path) -> None:
     found = []
-    for workers in (1, 2):
-        paths.PARAMS.write_text((ROOT / "params.yaml").read_text().replace("workers: 2", f"workers: {workers}"))
+    for count in (1, 2):
+        paths.PARAMS.write_text((ROOT / "params.yaml").read_text().replace("workers: 2", f"workers: {count}"))
         shutil.rmtree(paths.cache(), ignore_errors=True)
         shutil.rmtree(paths.FEATURES, ignore_errors=True)
         features.run("vision")
         found.append(outputs(paths.FEATURES / "vision"))
     assert found[0] == found[1]
+
+
+def test_the_jobs_of_an_array_fill_the_cache_and_write_nothing(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    features.run("vision")
+    whole = outputs(paths.FEATURES / "vision")
+    shutil.rmtree(paths.cache())
+    shutil.rmtree(paths.FEATURES)
+    capsys.readouterr()
+    for number in (1, 2, 3):
+        features.run("vision", Part(number, 3))
+    computed = [int(line.split(" clips: ")[1].split()[0]) for line in capsys.readouterr().out.splitlines()]
+    assert sum(computed) == 3 and not paths.FEATURES.exists()
+    features.run("vision")
+    assert "0 computed, 3 from cache" in capsys.readouterr().out
+    assert outputs(paths.FEATURES / "vision") == whole
+
+
+def test_a_job_of_an_array_runs_beside_what_holds_the_checkout(project: Path) -> None:
+    def job(shard: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "stages", "audio", "--shard", shard]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        return subprocess.run(command, env=environment, capture_output=True, text=True)
+
+    with workers.lock("audio"):
+        assert job("1/1").stdout == "audio: 2 clips: 2 computed, 0 from cache, 0 failed\n"
+    assert "--shard is '4/3', expected i/n with i from 1 to n" in job("4/3").stderr
 
 
 def test_a_damaged_entry_of_the_cache_is_made_anew(project: Path, capsys: pytest.CaptureFixture[str]) -> None:

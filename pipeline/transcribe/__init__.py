@@ -84,15 +84,19 @@ def transcript(clip: Row, text: Row, heard: Heard | None, options: Params) -> Ro
     }
 
 
-def run(options: Params) -> None:
+def run(options: Params, part: cache.Part | None = None) -> None:
     """The stage: write data/transcripts/<dataset>.parquet for every data set and print one line.
+    With a part, its clips are heard into the cache, and nothing is written.
 
     Raises StageError where more clips fail than limits.max_failed_fraction allows, AssetError.
     """
     clips = tables.read(paths.CLIPS).to_pylist()
     texts = {(row["dataset"], row["id"]): row for row in tables.read(paths.TEXTS).to_pylist()}
     pairs = [(clip, texts[clip["dataset"], clip["id"]]) for clip in clips]
-    heard, effort = _hear_all(pairs, options)
+    heard, effort = _hear_all(pairs, options, part)
+    if part:
+        print(f"transcribe: part {part.number} of {part.of}: {effort}")
+        return
     datasets: dict[str, list[Row]] = {}
     for (clip, text), result in zip(pairs, heard, strict=True):
         datasets.setdefault(clip["dataset"], []).append(transcript(clip, text, result, options))
@@ -113,7 +117,9 @@ def run(options: Params) -> None:
         print("transcribe: try the failed clips again with: rawmsa retry-failed")
 
 
-def _hear_all(pairs: Sequence[tuple[Row, Row]], options: Params) -> tuple[list[Heard | None], str]:
+def _hear_all(
+    pairs: Sequence[tuple[Row, Row]], options: Params, part: cache.Part | None
+) -> tuple[list[Heard | None], str]:
     """What was heard of each clip, None where that was not wanted; and what it took, in words."""
     heard = [obstacle(clip, text, options) if wanted(text, options) else None for clip, text in pairs]
     keys = {
@@ -122,11 +128,13 @@ def _hear_all(pairs: Sequence[tuple[Row, Row]], options: Params) -> tuple[list[H
         if wanted(text, options) and heard[index] is None
     }
     store = cache.Store("transcribe")
+    if keys:
+        store.remember(options.model_dump(exclude={"word_times"}), list(keys.values()))
+    if part:
+        keys = {index: key for index, key in keys.items() if part.holds(key)}
     missing = {key: index for index, key in keys.items() if store.find(key) is None}  # equal clips are heard once
     threads = params.threads()
     tasks = [Task(*pairs[index], options, threads, key) for key, index in missing.items()]
-    if keys:
-        store.remember(options.model_dump(exclude={"word_times"}), list(keys.values()))
     failures = _compute(tasks, threads, sum(key not in missing for key in keys.values()))
     for index, key in keys.items():
         failed = key in failures
