@@ -40,8 +40,8 @@ class Nodes:
         _connect(ray, workers)
         self._ray, self._threads = ray, threads
         self._carry = ray.remote(num_cpus=threads, max_retries=RETRIES)(_carry)
-        self._given = (threads, limits, Path.cwd())
-        self._refs: dict[Future[Any], Any] = {}
+        self._project = Path.cwd()
+        self._given = (threads, limits, self._project)
 
     def places(self) -> int:
         return max(1, int(self._ray.cluster_resources().get("CPU", 0)) // self._threads)
@@ -57,7 +57,7 @@ class Nodes:
             found: Outcome[Any] = future.result()
         except self._ray.exceptions.RayTaskError as error:
             raise StageError(
-                f"A node of the Ray cluster cannot work in {Path.cwd()}: {error.cause}. Every node needs this folder (shared "
+                f"A node of the Ray cluster cannot work in {self._project}: {error.cause}. Every node needs this folder (shared "
                 "storage), and the same Python with the same packages (docs/scale.md)."
             ) from None
         except self._ray.exceptions.RayError as error:

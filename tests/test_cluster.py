@@ -4,12 +4,13 @@ import os
 import signal
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import wait
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pipeline import features, paths, tables, workers
+from pipeline import cluster, features, paths, tables, workers
 from pipeline.errors import StageError
 from pipeline.params import Executor
 from tests.test_features import outputs, row
@@ -25,12 +26,12 @@ FAULTS = ["crash", 2, "hang", "refuse", "eat", "fail", 12, "known"]
 @pytest.fixture(scope="module")
 def nodes() -> Iterator[Any]:
     """A Ray cluster of a head without cores and two nodes of one core each, on this machine."""
-    cluster = cluster_utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-    found = [cluster.add_node(num_cpus=1) for _ in range(2)]
+    made = cluster_utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    found = [made.add_node(num_cpus=1) for _ in range(2)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_ADDRESS", cluster.address)
-        yield cluster, found
-    cluster.shutdown()
+        patch.setenv("RAY_ADDRESS", made.address)
+        yield made, found
+    made.shutdown()
 
 
 def run(
@@ -65,14 +66,14 @@ def test_a_worker_that_is_killed_costs_no_result(nodes: Any) -> None:
 
 
 def test_a_node_that_is_lost_costs_no_result(nodes: Any) -> None:
-    cluster, found = nodes
+    made, found = nodes
     outcomes = run(place, range(8))
     first = next(outcomes)
-    cluster.remove_node(found.pop(), allow_graceful=False)
+    made.remove_node(found.pop(), allow_graceful=False)
     rest = list(outcomes)
     assert sorted(outcome.index for outcome in [first, *rest]) == list(range(8))
     assert not any(outcome.failure for outcome in rest)
-    found.append(cluster.add_node(num_cpus=1))
+    found.append(made.add_node(num_cpus=1))
 
 
 def test_a_stage_writes_the_same_bytes_as_on_one_machine(
@@ -94,6 +95,22 @@ def test_a_stage_writes_the_same_bytes_as_on_one_machine(
         said.append(capsys.readouterr().out)
     assert written[0] and written[0] == written[1]
     assert "2 computed, 0 from cache, 1 failed" in said[0] and said[0] == said[1]
+
+
+def test_a_node_that_lacks_the_folder_stops_the_stage(
+    nodes: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = tmp_path / "project"
+    project.mkdir()
+    monkeypatch.chdir(project)
+    pool = cluster.Nodes(2, 1, LIMITS)
+    monkeypatch.chdir(tmp_path)
+    project.rmdir()
+    future = pool.schedule(behave, 1)
+    wait([future])
+    with pytest.raises(StageError, match=f"cannot work in {project}: .*Every node needs this folder"):
+        pool.outcome(0, future)
+    pool.close()
 
 
 def test_an_address_where_no_cluster_is_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
