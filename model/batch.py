@@ -4,7 +4,7 @@ On a CPU a batch is read from the table's memory-mapped pages, and nothing else 
 of it on a GPU instead.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
@@ -40,12 +40,20 @@ class Batch:
         return self.lengths[modality] > 0
 
     def to(self, device: torch.device) -> "Batch":
-        def moved(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-            return {name: x.to(device, non_blocking=True) for name, x in tensors.items()}
+        return self._each(lambda x: x.to(device, non_blocking=True))
 
-        labels = self.labels.to(device, non_blocking=True)
-        inputs, lengths = moved(self.inputs), moved(self.lengths)
-        return replace(self, labels=labels, unimodal=moved(self.unimodal), inputs=inputs, lengths=lengths)
+    def rows(self, rows: Sequence[int]) -> "Batch":
+        """These clips of it, padded as it is."""
+        return replace(self._each(lambda x: x[rows]), ids=tuple(self.ids[row] for row in rows))
+
+    def _each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> "Batch":
+        def changed(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+            return {name: change(x) for name, x in tensors.items()}
+
+        inputs, lengths = changed(self.inputs), changed(self.lengths)
+        return replace(
+            self, labels=change(self.labels), unimodal=changed(self.unimodal), inputs=inputs, lengths=lengths
+        )
 
 
 class Clips:

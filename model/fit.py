@@ -1,4 +1,7 @@
-"""The one loop: optimiser, accumulation, early stop on the validation split. It never receives the test split."""
+"""The one loop: optimiser, accumulation, early stop on the validation split. It never receives the test split.
+
+Where a training has several processes (model/ranks.py) each runs this loop on the same clips, and all stay equal.
+"""
 
 import os
 from collections.abc import Callable, Mapping
@@ -9,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from model import metrics
+from model import metrics, ranks
 from model.batch import Batch, Clips
 from model.hyper import Fit, Group
 from model.network import BaseNetwork, Output
@@ -179,8 +182,14 @@ def check(params: Fit, clips: int) -> None:
 
 
 def forward(network: BaseNetwork, batch: Batch) -> Output:
+    """In this process alone, as all that is not training does."""
     with torch.autocast(device().type, torch.bfloat16, enabled=precision() == "bfloat16"):
         return network(batch)
+
+
+def _forward(network: BaseNetwork, batch: Batch) -> Output:
+    """The same by all processes of the training."""
+    return ranks.gathered(forward(network, ranks.part(batch)), len(batch))
 
 
 def _train_epoch(
@@ -194,6 +203,7 @@ def _train_epoch(
 ) -> dict[str, float]:
     """The mean of each term of the loss over the clips."""
     network.train()
+    ranks.seeded(seed, epoch)
     losses = _Losses(f"loss of epoch {epoch}", groups)
     for step in train.steps(params.batch, params.accumulate, params.bucket, seed, epoch):
         clips = sum(len(batch) for batch in step)
@@ -202,7 +212,7 @@ def _train_epoch(
             if epoch == 1:
                 _check_inputs(held)
             batch = held.to(device())
-            output = forward(network, batch)
+            output = _forward(network, batch)
             terms = network.loss(output, batch)
             share = len(batch) / clips if params.gradients == "mean" else 1.0
             (sum(terms.values(), torch.zeros(())) * share).backward()
@@ -212,6 +222,7 @@ def _train_epoch(
             for parameter in network.parameters():
                 if parameter.grad is not None and parameter.grad.is_sparse:
                     parameter.grad = parameter.grad.to_dense()
+            ranks.average(network.parameters())
             if params.clip:
                 torch.nn.utils.clip_grad_value_(network.parameters(), params.clip)
             optimizer.step()
@@ -233,7 +244,7 @@ def _validate(
         if epoch == 1:
             _check_inputs(held)
         batch = held.to(device())
-        output = forward(network, batch)
+        output = _forward(network, batch)
         losses.add(network.loss(output, batch), batch)
         predictions.append(output["fusion"].prediction.float())
         labels.append(held.labels)

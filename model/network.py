@@ -29,7 +29,7 @@ class Branch(NamedTuple):
 
 class Output(dict[str, Branch]):
     """Branches by name, `fusion` at least. Those named text, audio, vision are sentiments too and are written with the
-    predictions. hidden: what else the loss needs (a reconstruction, say)."""
+    predictions. hidden: what else the loss needs (a reconstruction, say), each (B, ...)."""
 
     def __init__(self, branches: Mapping[str, Branch], **hidden: torch.Tensor) -> None:
         super().__init__(branches)

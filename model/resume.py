@@ -16,11 +16,13 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from model import ranks
+
 Tensors = dict[str, torch.Tensor]
 
 
 class Keeper:
-    """Keeps the state of one training in `file`, which is no other training's.
+    """Keeps the state of one training in `file`, which is no other training's. Of its processes the first writes, all read.
 
     name: of the run, for what is printed; seconds: between two writes at least; resumed_after: the epoch of the state
     that was found.
@@ -46,7 +48,7 @@ class Keeper:
 
     def keep(self, epoch: int, state: Callable[[], dict[str, Any]]) -> None:
         """Write the state after an epoch, if the time has come. A disk that is full does not stop the training."""
-        if time.monotonic() - self._last < self.seconds:
+        if ranks.rank() or time.monotonic() - self._last < self.seconds:
             return
         try:
             write(self.file, {"epoch": epoch, "state": state()})
@@ -55,7 +57,8 @@ class Keeper:
         self._last = time.monotonic()
 
     def _say(self, what: str) -> None:
-        print(f"train: {self.name}: {what}", file=sys.stderr, flush=True)
+        if not ranks.rank():
+            print(f"train: {self.name}: {what}", file=sys.stderr, flush=True)
 
 
 def write(file: Path, tree: Mapping[str, Any]) -> None:
@@ -73,7 +76,7 @@ def write(file: Path, tree: Mapping[str, Any]) -> None:
 
 
 def read(file: Path) -> dict[str, Any]:
-    """The tree, its tensors on the devices they were on, its tuples lists.
+    """The tree, its tuples lists; its tensors on the kind of device they were on: of GPUs, the one that is set.
 
     Raises OSError, SafetensorError, ValueError or LookupError where it is damaged or was written for another name.
     """
@@ -91,7 +94,7 @@ def _put(value: Any, tensors: Tensors) -> Any:
     if isinstance(value, torch.Tensor):
         name = str(id(value))
         tensors.setdefault(name, value.detach().cpu().contiguous())
-        return {"tensor": name, "device": str(value.device)}
+        return {"tensor": name, "device": value.device.type}
     if isinstance(value, Mapping):
         return {
             "dict": [[key, _put(inner, tensors)] for key, inner in value.items()]

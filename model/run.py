@@ -11,7 +11,7 @@ import pyarrow as pa
 import torch
 import transformers
 
-from model import checkpoint, find, predict, vectors
+from model import checkpoint, find, predict, ranks, vectors
 from model.encoders import load_bert
 from model.files import sha256
 from model.fit import History, check, fit, precision, seeded
@@ -40,7 +40,7 @@ CARRIED = (  # from the table's metadata to run.json
 @dataclass(frozen=True)
 class Job:
     """What decides a run. preset, values, block, changes: where hyper comes from (hyper.merged);
-    encoder: a folder or hub name; vectors: a file that vectors_of wrote, None where hyper.text is finetuned or there is no text."""
+    encoder: a folder or hub name; processes: that train it (model/ranks.py); vectors: a file that vectors_of wrote, None where hyper.text is finetuned or there is no text."""
 
     table: Path
     network: str
@@ -53,6 +53,7 @@ class Job:
     encoder: Path | str
     vectors: Path | None
     threads: int
+    processes: int
 
     @property
     def name(self) -> str:
@@ -60,10 +61,11 @@ class Job:
 
 
 def train(
-    job: Job, folder: Path, keeper: Keeper | None = None, ended: Callable[[], None] = lambda: None
+    job: Job, folder: Path | None, keeper: Keeper | None = None, ended: Callable[[], None] = lambda: None
 ) -> dict[str, Any]:
     """Fit on the train and valid splits, then write the run's files into `folder`, made here. Returns run.json.
 
+    folder: None in all of several processes but the first, so that one writes;
     keeper: of the state between epochs; ended: called at the end of every epoch.
     """
     torch.set_num_threads(job.threads)
@@ -87,6 +89,8 @@ def train(
     history = fit(network, seen, held_out, job.hyper.groups, job.hyper.fit, job.seed, _Teller(job, ended), keeper)
     run |= {"best_epoch": history.best_epoch, "epochs": len(history.curves)}
     run["valid"] = {name: history.best[f"valid_{name}"] for name in ("loss", "mae", "corr")}
+    if not folder:
+        return run
     folder.mkdir(parents=True)
     run = checkpoint.save(folder, network, run)
     _write(folder, history)
@@ -133,7 +137,7 @@ class _Teller:
     def __call__(self, row: Mapping[str, Any]) -> None:
         self.ended()
         now = time.monotonic()
-        if now - self.last > SECONDS_A_LINE:
+        if now - self.last > SECONDS_A_LINE and not ranks.rank():
             self.last = now
             print(
                 f"train: {self.name}: epoch {row['epoch']}, validation MAE {row['valid_mae']:.3f}",
@@ -156,6 +160,7 @@ def _describe(job: Job, metadata: Mapping[str, Any], encoder_config: dict[str, A
         "changes": dict(job.changes),
         "hyper": job.hyper.model_dump(),
         "threads": job.threads,
+        "processes": job.processes,
         "precision": precision(),
         "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
     }

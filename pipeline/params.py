@@ -117,3 +117,9 @@ def gpu_runs() -> int:
 def threads() -> int:
     """torch/BLAS threads a process; recorded with every stage, since another number gives other weights."""
     return load("threads", PositiveInt)
+
+
+def processes() -> int:
+    """Of one training, each with a part of every batch; recorded, since another number gives other last digits, and
+    other draws of dropout."""
+    return load("processes", PositiveInt)

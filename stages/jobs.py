@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 import model
-from model import checkpoint, run
+from model import checkpoint, ranks, run
 from model.fit import precision
 from model.hyper import Hyper, merged, schema
 from model.resume import Keeper
@@ -21,7 +21,7 @@ from model.vectors import FINETUNED, FROZEN
 from pipeline import assets, cache, params, paths, tables, workers
 from pipeline.cache import RUNS, WEIGHTS
 from pipeline.errors import ParamsError, StageError
-from stages import gpus, logs
+from stages import gpus, logs, torchrun
 
 CODE = Path(model.__file__).parent  # its sources are in the runs' keys, so that no version of theirs needs raising
 VECTORS = "vectors"  # a kind of the cache: token vectors of encoders that are not trained, made again where pruned
@@ -88,6 +88,7 @@ def task(source: Source, network: str, choice: Choice, seed: int, changes: Mappi
         encoder=assets.encoder(source.metadata["encoder"]),
         vectors=_vectors(source, hyper.text) if source.has_text and hyper.text != FINETUNED else None,
         threads=params.threads(),
+        processes=params.processes(),
     )
     key = cache.key(
         table=source.seen,
@@ -98,6 +99,7 @@ def task(source: Source, network: str, choice: Choice, seed: int, changes: Mappi
         hyper=hyper.model_dump(),
         seed=seed,
         threads=job.threads,
+        processes=job.processes,
         precision=precision(),
         versions=VERSIONS,
     )
@@ -130,7 +132,8 @@ def compute(
     _prepare(tasks)
     done: list[Task] = []
     failures: list[str] = []
-    at_once = gpus.places() or params.workers()
+    each = params.processes()
+    at_once = gpus.places(each) or max(1, params.workers() // each)
     train = partial(_train, seconds=params.load("limits", params.Limits).checkpoint_seconds)
     outcomes = workers.run(train, tasks, title=title, workers=at_once, threads=params.threads(), limits=None)
     for outcome in outcomes:
@@ -192,15 +195,30 @@ def _state(task: Task) -> Path:
 
 def _train(task: Task, seconds: float) -> str:
     """One run into the cache; what became of it, in a line. seconds: between two states of it that are kept."""
-    with gpus.place(), logs.written(task.key) as log, cache.Store(RUNS).put(task.key) as folder:
-        keeper = Keeper(_state(task), task.job.name, seconds)
-        described = run.train(task.job, folder, keeper, log.ended)
+    processes = task.job.processes
+    with gpus.place(processes) as places:
+        if processes == 1:
+            _into_cache((task, seconds))
+        else:
+            torchrun.run(_into_cache, (task, seconds), processes, places)
+    described = checkpoint.describe(cache.Store(RUNS).path(task.key))
+    mae, best, epochs = described["valid"]["mae"], described["best_epoch"], described["epochs"]
+    return f"validation MAE {mae:.3f} in epoch {best} of {epochs}"
+
+
+def _into_cache(asked: tuple[Task, float]) -> None:
+    """Of several processes that train it the first writes it, and its log."""
+    task, seconds = asked
+    keeper = Keeper(_state(task), task.job.name, seconds)
+    if ranks.rank():
+        run.train(task.job, None, keeper)
+        return
+    with logs.written(task.key) as log, cache.Store(RUNS).put(task.key) as folder:
+        run.train(task.job, folder, keeper, log.ended)
         log.resumed_after_epoch = keeper.resumed_after
         with cache.Store(WEIGHTS).put(task.key) as weights:
             (folder / checkpoint.WEIGHTS).rename(weights)
     _state(task).unlink(missing_ok=True)
-    mae, best, epochs = described["valid"]["mae"], described["best_epoch"], described["epochs"]
-    return f"validation MAE {mae:.3f} in epoch {best} of {epochs}"
 
 
 def hyper_of(

@@ -36,7 +36,7 @@ def _train(place: Path, folder: Path, seed: int = 7) -> Path:
     tables.write_table(place / "made", [table], tables.metadata(table))
     encoder = tiny.encoder(place / "bert")
     run.train(
-        run.Job(place / "made", "self_mm", "paper", "made", "mosi", {}, tiny.hyper(), seed, encoder, None, 1),
+        run.Job(place / "made", "self_mm", "paper", "made", "mosi", {}, tiny.hyper(), seed, encoder, None, 1, 1),
         folder,
     )
     shutil.rmtree(encoder)  # a run needs no encoder but its own

@@ -67,6 +67,7 @@ def _params(
     blocks = {
         "workers": 1,
         "threads": 1,
+        "processes": 1,
         "limits": {"seconds": 600, "memory_gib": 8, "max_failed_fraction": 0.5, "checkpoint_seconds": 0},
         "train": {"networks": dict.fromkeys(trained, CHOICE), "seeds": {"default": SEEDS}, "keep": "best"},
         "networks": {name: _block(name) for name in {*trained, *baselines}},

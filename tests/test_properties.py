@@ -232,6 +232,7 @@ def runs(table: pa.Table, at_once: int, patch: pytest.MonkeyPatch) -> dict[str, 
     blocks = {
         "workers": at_once,
         "threads": 1,
+        "processes": 1,
         "limits": {"seconds": 600, "memory_gib": 8, "max_failed_fraction": 0.5, "checkpoint_seconds": 0},
         "train": {
             "networks": {"self_mm": {"preset": "paper", "values": "made"}},

@@ -29,6 +29,7 @@ def write_params(**changes: Any) -> None:
     blocks: dict[str, Any] = {
         "workers": 1,
         "threads": 1,
+        "processes": 1,
         "limits": {"seconds": 600, "memory_gib": 8, "max_failed_fraction": 0.5, "checkpoint_seconds": 0},
         "train": {"networks": {"self_mm": CHOICE}, "seeds": {"default": [1, 2]}, "keep": "best"},
         "networks": {"self_mm": {"presets": {"paper": preset}, "values": {"made": {"mosi": values}}}},
