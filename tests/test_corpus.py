@@ -24,7 +24,7 @@ OUTPUTS = ("ingest", "features")
 def listening() -> Iterator[socket.socket]:
     """The address that the playlists name."""
     with socket.socket() as found:
-        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)  # several test processes may listen at once
         found.bind(("127.0.0.1", corpus.PORT))
         found.listen()
         found.settimeout(0.1)
