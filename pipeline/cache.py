@@ -3,6 +3,8 @@
 An entry's key is a hash of all that decides its content (the clip's bytes and segment, the extractor's
 version, library, params and model file), so an entry is never stale and never changes. Its own hash lies
 beside it; an entry that differs from it is damaged, and made again. Each run of a stage notes which entries its parameter set uses; `rawmsa cache --prune` removes the rest.
+
+Machines without a disk in common can share entries through object storage (pipeline/shared.py).
 """
 
 import errno
@@ -17,14 +19,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline import assets, paths
+from pipeline import assets, paths, shared
 from pipeline.errors import CacheError, ParamsError
+from pipeline.shared import SUM
 
 KEY_LENGTH = 64
-SUM = ".sha256"  # ends the name of the file that holds an entry's hash
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 RUNS = "runs"  # kinds: all of a run but its weights,
 WEIGHTS = "weights"  # and the weights, which not every run keeps
+OF_FILES = "hash"  # hashes of files by their place and times, which say nothing to another machine
 LOGS = "logs"  # no kind: a file for each run ever trained (paths.log), which goes with its run
 
 
@@ -52,11 +55,16 @@ class Part:
         return int(key, 16) % self.of == self.number - 1
 
 
+class _NoEntryError(Exception):
+    """The shared cache has none."""
+
+
 class Store:
     """The entries of one kind: <cache>/<kind>/<first two digits>/<key>, each a file or a folder."""
 
     def __init__(self, kind: str) -> None:
         self.root = paths.cache() / kind
+        self._shared = shared.of(kind) if kind != OF_FILES else None
 
     def path(self, key: str) -> Path:
         return self.root / key[:2] / key
@@ -64,25 +72,68 @@ class Store:
     def find(self, key: str) -> Path | None:
         """The entry, complete and as it was put there, or None. A damaged one is removed, and that is said."""
         path = self.path(key)
-        if not path.exists():
-            return None
-        noted = _sum(path)
-        if noted.is_file() and noted.read_text() == _hash(path):
+        if path.exists():
+            noted = _sum(path)
+            if noted.is_file() and noted.read_text() == _hash(path):
+                return path
+            print(f"cache: the entry {path} is damaged and will be made again", file=sys.stderr, flush=True)
+            self.remove(key)
+        return self._fetched(key) if self._shared and self._shared.has(key) else None
+
+    def made(self, key: str) -> Path:
+        """The entry that a worker has made by now, here or on another machine. Raises CacheError where it is nowhere."""
+        path = self.path(key)
+        if path.exists() or self._fetched(key):
             return path
-        print(f"cache: the entry {path} is damaged and will be made again", file=sys.stderr, flush=True)
-        self.remove(key)
-        return None
+        raise CacheError(
+            f"{path} was made on another machine and is not here. All machines need one cache: a folder that all mount "
+            f"(RAWMSA_CACHE), or object storage ({shared.VARIABLE}); docs/scale.md tells how."
+        )
 
     def remove(self, key: str) -> None:
+        """From this machine's cache."""
         _remove(self.path(key))
         _sum(self.path(key)).unlink(missing_ok=True)
 
     @contextmanager
-    def put(self, key: str) -> Iterator[Path]:
+    def put(self, key: str, share: bool = True) -> Iterator[Path]:
         """A path to write a file to, or to make a folder at; it becomes the entry when the block ends well.
 
         Raises CacheError where the disk is full or may not be written to.
         """
+        with self._placed(key) as part:
+            yield part
+        if share:
+            self.share(key)
+
+    def share(self, key: str) -> None:
+        """Have an entry of this machine in the shared cache too, where there is one."""
+        if self._shared and not self._shared.has(key):
+            self._shared.put(key, self.path(key), _sum(self.path(key)).read_text())
+
+    def _fetched(self, key: str) -> Path | None:
+        """The entry, now here too, of the shared cache; None where it has none that is whole."""
+        if not self._shared:
+            return None
+        try:
+            with self._placed(key) as part:
+                noted = self._shared.get(key, part)
+                if noted is None:
+                    raise _NoEntryError
+                if not part.exists() or noted != _hash(part):
+                    print(
+                        f"cache: {key} of {self._shared.url} is damaged and will be made again",
+                        file=sys.stderr,
+                        flush=True,
+                    )
+                    self._shared.forget(key)
+                    raise _NoEntryError
+        except _NoEntryError:
+            return None
+        return self.path(key)
+
+    @contextmanager
+    def _placed(self, key: str) -> Iterator[Path]:
         path = self.path(key)
         part = path.with_name(f".{uuid.uuid4().hex}.part")
         try:

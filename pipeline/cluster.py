@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pipeline
-from pipeline import paths, workers
+from pipeline import paths, shared, workers
 from pipeline.errors import StageError
 from pipeline.params import Limits
 from pipeline.workers import Failure, Outcome
@@ -74,6 +74,7 @@ def _connect(ray: Any, workers: int) -> None:
     variables = {
         "PYTHONPATH": os.pathsep.join(filter(None, [code, os.environ.get("PYTHONPATH")])),
         "RAWMSA_CACHE": str(paths.cache().absolute()),
+        **{name: value for name, value in os.environ.items() if name == shared.VARIABLE},
     }
     settings = {"log_to_driver": False, "logging_level": logging.ERROR, "runtime_env": {"env_vars": variables}}
     if address := os.environ.get("RAY_ADDRESS"):

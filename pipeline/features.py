@@ -269,7 +269,7 @@ def _record(
     store: cache.Store, clip_id: str, key: str | None, failures: dict[str, workers.Failure], width: int
 ) -> dict[str, Any]:
     failure = failures.get(key) if key else None
-    frames = Frames.none(width) if key is None or failure else _load(store.path(key))
+    frames = Frames.none(width) if key is None or failure else _load(store.made(key))
     status = "absent" if key is None else "failed" if failure else "ok"
     reason = f"{failure.reason}: {failure.message}" if failure else None
     return {"id": clip_id, "status": status, "reason": reason, "frames": frames}

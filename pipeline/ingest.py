@@ -37,7 +37,7 @@ def run(options: Params, part: cache.Part | None = None) -> None:
     segments = [segment for dataset in sets for clip in dataset.clips if (segment := _segment(dataset, clip))]
     if part:
         segments = [segment for segment in segments if part.holds(cache.key(path=segment.path.as_posix()))]
-    found, counts = examine(segments, media.Limits(**options.model_dump(exclude={"split"})))
+    found, counts = examine(segments, media.Limits(**options.model_dump(exclude={"split"})), note=part is None)
     if part:
         print(
             f"ingest: part {part.number} of {part.of}: {counts.computed} computed, {counts.cached} from cache, {counts.failed} failed"

@@ -216,7 +216,7 @@ def _into_cache(asked: tuple[Task, float]) -> None:
     with logs.written(task.key) as log, cache.Store(RUNS).put(task.key) as folder:
         run.train(task.job, folder, keeper, log.ended)
         log.resumed_after_epoch = keeper.resumed_after
-        with cache.Store(WEIGHTS).put(task.key) as weights:
+        with cache.Store(WEIGHTS).put(task.key, share=False) as weights:
             (folder / checkpoint.WEIGHTS).rename(weights)
     _state(task).unlink(missing_ok=True)
 

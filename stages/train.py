@@ -50,7 +50,10 @@ def main() -> None:
     _place(tasks, kept)
     used = {"train": options.model_dump(), "networks": params.read()["networks"]}
     cache.Store(RUNS).remember(used, [task.key for task in tasks])
-    cache.Store(WEIGHTS).remember(used, [task.key for task in kept])
+    weights = cache.Store(WEIGHTS)
+    weights.remember(used, [task.key for task in kept])
+    for task in kept:
+        weights.share(task.key)
     print(
         f"train: {len(tasks)} runs, computed {computed}, from cache {len(tasks) - computed}, weights kept {len(kept)}"
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pipeline import ingest, params, paths, tables, workers
+from pipeline import cache, ingest, params, paths, tables, workers
 from pipeline.errors import DatasetError, ParamsError, StageError
 from tests import clips
 
@@ -323,3 +323,11 @@ def test_where_most_clips_cannot_be_used_the_stage_says_so_and_ends_with_an_erro
     assert [row["reason"] for row in rows(paths.REFUSED)] == ["unreadable", "unreadable"]
     paths.PARAMS.write_text(paths.PARAMS.read_text().replace("fraction: 0.5", "fraction: 0.7"))
     assert "own 1 clips" in run(capsys)
+
+
+def test_a_part_of_an_array_takes_nothing_from_what_the_cache_notes_as_used(
+    labelled: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(capsys)
+    ingest.run(params.load("ingest", ingest.Params), cache.Part(1, 3))
+    assert cache.prune() == 0

@@ -57,10 +57,15 @@ class _Task:
         )
 
 
-def examine(segments: Sequence[Segment], limits: Limits) -> tuple[dict[Segment, Facts | MediaError], Counts]:
-    """The facts of each segment, or why it cannot be used; nothing is raised for a single one."""
+def examine(
+    segments: Sequence[Segment], limits: Limits, note: bool
+) -> tuple[dict[Segment, Facts | MediaError], Counts]:
+    """The facts of each segment, or why it cannot be used; nothing is raised for a single one.
+
+    note: that these are the cache's entries in use, in place of those noted before; not for a part of the segments.
+    """
     found: dict[Segment, Facts | MediaError] = {}
-    hashes = _hashes(sorted({segment.path for segment in segments}))
+    hashes = _hashes(sorted({segment.path for segment in segments}), note)
     tasks: list[_Task] = []
     for segment in dict.fromkeys(segments):
         answer = hashes[segment.path]
@@ -74,11 +79,12 @@ def examine(segments: Sequence[Segment], limits: Limits) -> tuple[dict[Segment, 
     for task in tasks:
         entry = store.find(task.key)
         found[task.segment] = _entry(task, entry) if entry else _given_up(task, failures[task.key])
-    store.remember(limits.model_dump(), [task.key for task in tasks])
+    if note:
+        store.remember(limits.model_dump(), [task.key for task in tasks])
     return found, Counts(len(new) - len(failures), len(tasks) - len(new), len(failures))
 
 
-def _hashes(files: list[Path]) -> dict[Path, str | MediaError]:
+def _hashes(files: list[Path], note: bool) -> dict[Path, str | MediaError]:
     """Each file's SHA-256, read anew only where its size or a time of change is new: nobody sets the ctime, whatever the clock does."""
     store, keys = Store("hash"), []
     found: dict[Path, str | MediaError] = {}
@@ -99,7 +105,8 @@ def _hashes(files: list[Path]) -> dict[Path, str | MediaError]:
             found[file] = store.path(keys[-1]).read_text()
         except OSError as error:
             found[file] = MediaError("unreadable", f"{file.name} cannot be read: {error.strerror}. Copy it again.")
-    store.remember({}, keys)
+    if note:
+        store.remember({}, keys)
     return found
 
 

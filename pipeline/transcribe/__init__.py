@@ -138,7 +138,7 @@ def _hear_all(
     failures = _compute(tasks, threads, sum(key not in missing for key in keys.values()))
     for index, key in keys.items():
         failed = key in failures
-        heard[index] = Heard.nothing(f"{FAILED}: {failures[key]}") if failed else _load(store.path(key))
+        heard[index] = Heard.nothing(f"{FAILED}: {failures[key]}") if failed else _load(store.made(key))
     effort = f"{len(missing) - len(failures)} computed, {len(keys) - len(missing)} from cache, {len(failures)} failed"
     return heard, effort + (f" ({_listed(Counter(failures.values()))})" if failures else "")
 
