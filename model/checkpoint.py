@@ -17,6 +17,7 @@ from pipeline.errors import TableError
 
 RUN = "run.json"
 WEIGHTS = "weights.safetensors"
+PUBLISHED, PUBLISHED_WEIGHTS = "config.json", "model.safetensors"  # as hubs name them, in a folder of `rawmsa publish`
 CURVES = "curves.csv"
 ULABELS = "ulabels.parquet"
 PREDICTIONS = "predictions.parquet"
@@ -32,17 +33,24 @@ def save(folder: Path, network: BaseNetwork, run: Mapping[str, Any]) -> dict[str
     return made
 
 
+def published(folder: Path) -> bool:
+    """Whether `rawmsa publish` made the folder."""
+    return (folder / PUBLISHED).is_file() and not (folder / RUN).is_file()
+
+
 def describe(folder: Path) -> dict[str, Any]:
-    """The content of run.json."""
-    return dict(tables.read_json(folder / RUN))
+    """The content of run.json, or of the configuration of a published run."""
+    return dict(tables.read_json(folder / (PUBLISHED if published(folder) else RUN)))
 
 
 def load(folder: Path) -> BaseNetwork:
     """The network with the weights of the run's best epoch. Raises TableError where none were kept, or others lie there."""
-    weights = folder / WEIGHTS
+    weights = folder / (PUBLISHED_WEIGHTS if published(folder) else WEIGHTS)
     if not weights.is_file():
         raise TableError(
-            f"{folder} holds no {WEIGHTS}: train.keep in params.yaml kept another seed's, or none. "
+            f"{folder} holds no {PUBLISHED_WEIGHTS}. Download it, or publish the run again."
+            if published(folder)
+            else f"{folder} holds no {WEIGHTS}: train.keep in params.yaml kept another seed's, or none. "
             "Name a run whose run.json says weights: true, or set train.keep to all and run: dvc repro train"
         )
     run = describe(folder)

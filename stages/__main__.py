@@ -47,7 +47,10 @@ def demo(
 def predict(
     clips: Annotated[list[Path], typer.Argument(help="Videos of somebody speaking.")],
     run: Annotated[
-        str, typer.Option(help="<dataset>/<network>, or <dataset>/<network>-<seed>; default: evaluate.unlabelled_run.")
+        str,
+        typer.Option(
+            help="<dataset>/<network>, <dataset>/<network>-<seed>, or a folder of rawmsa publish; default: evaluate.unlabelled_run."
+        ),
     ] = "",
     json: Annotated[bool, typer.Option("--json", help="Print JSON, not a table.")] = False,
 ) -> None:
@@ -55,6 +58,22 @@ def predict(
     from stages import predict as door
 
     door.show(door.predict(clips, run or None), json)
+
+
+@app.command(rich_help_panel="Commands")
+def publish(
+    run: Annotated[
+        str, typer.Argument(help="<dataset>/<network> (its best kept seed), or <dataset>/<network>-<seed>.")
+    ],
+    to: Annotated[Path, typer.Option(help="The folder to make.")],
+) -> None:
+    """Write a run as a folder for a model hub: weights (safetensors), configuration, and a model card with its numbers.
+
+    No face, voice, transcript or clip's name goes with it. Take it back with: rawmsa predict CLIP --run FOLDER
+    """
+    from stages import publish as door
+
+    door.main(run, to)
 
 
 @app.command(rich_help_panel="Commands")

@@ -23,17 +23,19 @@ def predict(clips: Sequence[Path | str], run: str | None = None) -> list[dict[st
     """One record a clip, in order: clip, prediction, text, audio, vision, transcript, flags, error, run,
     synthetic (whether the run was trained on made clips).
 
-    run: <dataset>/<network> (its best kept seed) or <dataset>/<network>-<seed>; None: evaluate.unlabelled_run
+    run: <dataset>/<network> (its best kept seed), <dataset>/<network>-<seed> or a folder of `rawmsa publish`; None: evaluate.unlabelled_run
     of params.yaml. A modality the clip lacks has None for its output; a clip that cannot be used has
     None throughout and its reason under `error`. Raises TableError where the run is not there.
     """
+    from model import checkpoint
     from model import predict as network
     from stages import evaluate
 
     threads = params.threads()
     workers.use_threads(threads)
-    folder = evaluate.kept_run(run or params.load("evaluate", evaluate.Params).unlabelled_run)
-    made = tables.read_json(folder / "run.json")
+    name = run or params.load("evaluate", evaluate.Params).unlabelled_run
+    folder = Path(name) if checkpoint.published(Path(name)) else evaluate.kept_run(name)
+    made = checkpoint.describe(folder)
     records = _prepare_all([Path(clip) for clip in clips], made, threads)
     usable = [record for record in records if record["error"] is None]
     if usable:
@@ -41,7 +43,8 @@ def predict(clips: Sequence[Path | str], run: str | None = None) -> list[dict[st
         outputs = network.predict(folder, table, assets.encoder(made["encoder"])).to_pylist()
         for record, output in zip(usable, outputs, strict=True):
             record |= {"prediction": output["fusion"], **{m: output[m] for m in tables.MODALITIES}}
-    trained = {"run": "/".join(folder.parts[-2:]), "synthetic": made["synthetic"]}
+    shown = str(folder) if checkpoint.published(folder) else "/".join(folder.parts[-2:])
+    trained = {"run": shown, "synthetic": made["synthetic"]}
     return [{**_public(record), **trained} for record in records]
 
 

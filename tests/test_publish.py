@@ -1,0 +1,105 @@
+"""rawmsa publish: a folder for a hub, which predict takes back, with a card that says what the run is."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+from huggingface_hub import ModelCard
+
+from model import checkpoint, metrics
+from model.predict import predict
+from pipeline import paths, tables
+from pipeline.errors import TableError
+from stages import predict as door
+from stages import publish, train
+
+TO = Path("published")
+RUN = paths.RUNS / "made/self_mm-1"
+
+
+def change(**changes: object) -> None:
+    """Of run.json."""
+    file = RUN / checkpoint.RUN
+    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+
+
+@pytest.fixture
+def trained(trainable: Path, in_process: None) -> Path:
+    """A run with its weights, whose text encoder is found on every machine."""
+    blocks = yaml.safe_load(paths.PARAMS.read_text())
+    blocks["train"] |= {"keep": "all", "seeds": {"default": [1]}}
+    paths.PARAMS.write_text(yaml.safe_dump(blocks))
+    train.main()
+    change(encoder="packaged")
+    return trainable
+
+
+def test_a_published_run_predicts_what_the_run_predicts(trained: Path) -> None:
+    publish.main("made/self_mm", TO)
+    assert sorted(file.name for file in TO.iterdir()) == ["README.md", "config.json", "model.safetensors"]
+    table = tables.read_arrow(paths.table("made"))
+    table = tables.with_metadata(table, tables.metadata(table) | {"encoder": "packaged"})
+    expected = predict(RUN, table, "packaged")
+    shutil.rmtree(paths.RUNS)  # as on another machine
+    assert predict(TO, table, "packaged").equals(expected)
+    shutil.copy(Path(__file__).parents[1] / paths.PARAMS, paths.PARAMS)
+    (record,) = door.predict(["no such clip.mp4"], str(TO))
+    assert record["run"] == str(TO) and record["error"]
+
+
+def test_the_card_has_the_numbers_of_the_test_split(trained: Path) -> None:
+    publish.main("made/self_mm", TO)
+    card = ModelCard.load(TO / "README.md")
+    truth = {row["id"]: row for row in tables.read_arrow(paths.table("made")).to_pylist()}
+    rows = [row for row in tables.read(RUN / "predictions.parquet").to_pylist() if row["split"] == "test"]
+    pairs = [[row["fusion"] for row in rows], [truth[row["id"]]["label"] for row in rows]]
+    expected = {name: value for name, value in metrics.score("mosi", *pairs).items() if value is not None}
+    assert card.data.eval_results is not None
+    assert {one.metric_type: one.metric_value for one in card.data.eval_results} == pytest.approx(expected)
+    assert {one.dataset_split for one in card.data.eval_results} == {"test"}
+    assert f"| MAE                 | {expected['mae']:.3f} |" in card.text
+    assert f"{len(rows)} clips of {len({truth[row['id']]['video_id'] for row in rows})} videos" in card.text
+    assert "Not for decisions about a person" in card.text and "all-MiniLM-L6-v2: Apache-2.0" in card.text
+
+
+def test_nothing_of_a_clip_is_published(trained: Path) -> None:
+    publish.main("made/self_mm", TO)
+    text = (TO / "README.md").read_text() + (TO / "config.json").read_text()
+    ids = tables.read_arrow(paths.table("made"))["id"].to_pylist()
+    assert ids and not [one for one in ids if one in text]
+    assert str(trained) not in text
+
+
+def test_a_name_that_would_be_markup_is_text(trained: Path) -> None:
+    change(preset="<script>alert(1)</script>|")
+    publish.main("made/self_mm", TO)
+    assert "<script>" not in (TO / "README.md").read_text().replace(r"\<script>", "")
+
+
+def test_altered_weights_are_refused(trained: Path) -> None:
+    publish.main("made/self_mm", TO)
+    weights = TO / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"?")
+    with pytest.raises(TableError, match=r"model\.safetensors"):
+        checkpoint.load(TO)
+    weights.unlink()
+    with pytest.raises(TableError, match=r"published holds no model\.safetensors. Download it"):
+        checkpoint.load(TO)
+
+
+def test_what_could_not_be_used_elsewhere_is_not_published(trained: Path) -> None:
+    change(encoder=str(trained / "tiny"))
+    with pytest.raises(TableError, match="lies in the folder .*tiny of this machine"):
+        publish.main("made/self_mm", TO)
+    hyper = checkpoint.describe(RUN)["hyper"]
+    change(hyper=hyper | {"text": "/data/glove.txt"})
+    with pytest.raises(TableError, match=r"takes its token vectors from the file /data/glove\.txt"):
+        publish.main("made/self_mm", TO)
+    change(encoder="packaged", hyper=hyper)
+    TO.mkdir()
+    (TO / "mine.txt").touch()
+    with pytest.raises(TableError, match="published holds files already"):
+        publish.main("made/self_mm", TO)
+    assert [file.name for file in TO.iterdir()] == ["mine.txt"]
