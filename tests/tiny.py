@@ -1,6 +1,7 @@
 """A training table of made clips and a text encoder of a few thousand weights, so that training takes a second."""
 
 from collections.abc import Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,7 @@ def architecture(**changes: Any) -> dict[str, Any]:
 
 def bert(seed: int = 0, pooler: bool = False) -> BertModel:
     torch.manual_seed(seed)
-    return BertModel(BERT, add_pooling_layer=pooler)
+    return BertModel(deepcopy(BERT), add_pooling_layer=pooler)  # a test may change its own
 
 
 def dims(
