@@ -35,8 +35,8 @@ def main(name: str, to: Path) -> None:
     run_folder = evaluate.kept_run(name)
     run = checkpoint.describe(run_folder)
     _check(run)
-    if to.exists() and any(to.iterdir()):
-        raise TableError(f"{to} holds files already. Name a folder that is empty, or none yet: --to FOLDER")
+    if to.is_file() or (to.is_dir() and any(to.iterdir())):
+        raise TableError(f"{to} is there already, and not empty. Name a folder that is empty, or none yet: --to FOLDER")
     scores = _scores(run_folder, run)
     to.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(run_folder / checkpoint.WEIGHTS, to / checkpoint.PUBLISHED_WEIGHTS)

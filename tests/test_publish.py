@@ -100,6 +100,8 @@ def test_what_could_not_be_used_elsewhere_is_not_published(trained: Path) -> Non
     change(encoder="packaged", hyper=hyper)
     TO.mkdir()
     (TO / "mine.txt").touch()
-    with pytest.raises(TableError, match="published holds files already"):
+    with pytest.raises(TableError, match="published is there already, and not empty"):
         publish.main("made/self_mm", TO)
     assert [file.name for file in TO.iterdir()] == ["mine.txt"]
+    with pytest.raises(TableError, match=r"mine\.txt is there already"):
+        publish.main("made/self_mm", TO / "mine.txt")
