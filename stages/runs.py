@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline import cache, params, paths, tables
 from pipeline.cache import RUNS, WEIGHTS
 from pipeline.errors import RawmsaError
+from pipeline.report.facts import DERIVED, RESULTS
 from stages import logs
 
 if TYPE_CHECKING:
@@ -25,8 +26,6 @@ RUN = "run.json"
 SHORT = 8  # digits of a key or a revision that are shown
 SHOWN = 60  # characters of a value that are shown
 WIDEST = 1000  # characters of a line
-RESULTS = ("best_epoch", "epochs", "valid", "weights", "weights_sha256", "key")  # of run.json; the rest decided them
-DERIVED = ("statistics", "encoder_config", "columns", "changes")  # long, or in what else is shown
 LOGGED = ("device", "cpus", "revision", "changed")
 COST = ("seconds", "seconds_an_epoch", "resumed_after_epoch", "peak_memory_mib", "peak_device_memory_mib")
 

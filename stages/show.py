@@ -63,7 +63,7 @@ def _facts(row: Row, found: Tracks) -> Iterator[tuple[str, str]]:
         if found.audio.f0 is not None and voiced.any():
             yield "median F0", f"{np.median(found.audio.f0[voiced]):.0f} Hz"
     if found.vision:
-        there = np.isfinite(found.vision.x).all(axis=1)
+        there = found.vision.there
         yield "face", f"{there.mean():.0%} of {len(there):,} frames"
     yield "words", f"{len(found.words)}: {' '.join(word['word'] for word in found.words)}"
     yield from _sentiment(row)

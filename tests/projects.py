@@ -1,11 +1,14 @@
 """Small projects for the report to read: every stage's files, made of rows."""
 
+import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from plotly.offline import get_plotlyjs
 
 from pipeline import cache, paths, report, shards, tables
 from tests import clips as videos
@@ -23,7 +26,7 @@ SETTINGS = {
     "shared_texts": [],
     "duplicates": [],
 }
-OPTIONS = {"show_all": False, "thumbnails": True, "max_rows": 50, "examples": 2}
+OPTIONS = {"show_all": False, "thumbnails": True, "films": False, "max_rows": 50, "examples": 2}
 SPLIT_OF = ("train", "train", "train", "train", "valid", "test", "test")
 SCORES = {
     "mae": 0.71349, "corr": 0.79751, "acc2_nonneg": 0.84, "acc2_pos": 0.85979, "f1_nonneg": 0.84421, "f1_pos": 0.85951,
@@ -153,9 +156,16 @@ def film(rows: list[dict[str, Any]]) -> None:
 
 
 def write(**changed: Any) -> str:
-    """The report's page, with other options than OPTIONS."""
+    """The report's page less the charting library, with other options than OPTIONS."""
     report.write(report.Params(**OPTIONS | changed))
-    return (paths.REPORT / "index.html").read_text()
+    return (paths.REPORT / "index.html").read_text().replace(get_plotlyjs(), "")
+
+
+def explored(page: str) -> list[dict[str, Any]]:
+    """What the page's scripts are told, a data set each."""
+    found = re.search(r'<script id="found" type="application/json">(.*?)</script>', page, re.DOTALL)
+    assert found
+    return json.loads(found[1])["datasets"]
 
 
 def _only(schema: pa.Schema, row: dict[str, Any]) -> dict[str, Any]:

@@ -282,7 +282,7 @@ def test_the_page_has_every_experiment_in_the_papers_order() -> None:
     scored("mosi")
     made(figure5(), figure4(), *(record(name) for name in ("ulgm", "table4", "table3", "table1")))
     page = write()
-    assert page.count("<h3>Experiments</h3>") == 1
+    assert page.count("<h4>Experiments</h4>") == 1
     found = re.findall(r"(Table 1|Table 3|Table 4|ULGM|Figure 4|Figure 5): [^<]*, mosi", page)
     assert list(dict.fromkeys(found)) == ["Table 1", "Table 3", "Table 4", "ULGM", "Figure 4", "Figure 5"]
     assert "<td>+0.012 [-0.003, +0.031]</td>" in page

@@ -1,8 +1,11 @@
 """report: everything the stages made -> data/report: tables of the results and of the experiments
-(md, csv, tex), plots, one self-contained page.
+(md, csv, tex), plots, one self-contained page, and beside it a folder of what plays the clips.
 
-facts reads, tables and plots make, page decides what is shown. Nothing here imports a network.
+facts reads, tables and plots make, explore tells the page's scripts (web/) what they draw, page decides what is shown.
+Nothing here imports a network.
 """
+
+import shutil
 
 from pydantic import PositiveInt
 
@@ -16,6 +19,7 @@ class Params(Block):
 
     show_all: bool  # pictures and transcripts also of data sets that do not say redistribute
     thumbnails: bool
+    films: bool  # of every clip a small one beside the page
     max_rows: PositiveInt  # of a long table on the page
     examples: PositiveInt  # clips shown whose u-labels part most from the m-label
 
@@ -25,14 +29,20 @@ def write(options: Params) -> None:
 
     Raises TableError where ingest's or evaluate's files are missing.
     """
-    from pipeline.report import experiments, facts, page, tables
+    from pipeline.report import experiments, explore, facts, page, published, tables
 
     datasets, metrics = facts.read(), read_json(paths.METRICS)
     results = tables.results(datasets, metrics)
     titles = {data.name: data.title for data in datasets}
     sections = [page.section(data, titles, options) for data in datasets]
-    plots = {plot.file: plot.content for section in sections for plot in section.all_plots}
+    plots = {plot.file: plot.content for section in sections for plot in section.files}
     made = [(r, page.may_show(data, options)) for data in datasets for r in experiments.ordered(data.experiments)]
+    paths.REPORT.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(paths.REPORT / explore.MEDIA, ignore_errors=True)
+    found = []
+    for data in datasets:
+        shown = page.may_show(data, options)
+        found.append(explore.content(data, titles, shown, shown and explore.media(data, options.films)))
     files = (
         plots
         | experiments.files(made)
@@ -40,10 +50,11 @@ def write(options: Params) -> None:
             "tables.md": tables.markdown(results).encode(),
             "tables.csv": tables.comma_separated(datasets, metrics).encode(),
             "tables.tex": tables.latex(results).encode(),
-            "index.html": page.render(results, sections).encode(),
+            "index.html": page.render(
+                [published.beside(table, datasets) for table in results], sections, found
+            ).encode(),
         }
     )
-    paths.REPORT.mkdir(parents=True, exist_ok=True)
     for stale in [*paths.REPORT.glob("*.png"), *paths.REPORT.glob("experiments.*")]:
         stale.unlink()
     for name, content in files.items():

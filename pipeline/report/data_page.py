@@ -2,19 +2,16 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
 
 from pipeline import paths
-from pipeline.report import clip, plots, tracks
+from pipeline.report import plots
 from pipeline.report.examples import shortened
 from pipeline.report.facts import Dataset, Extraction, Row, Share
 from pipeline.report.tables import Table
 from pipeline.tables import SPLITS
-
-USUAL, LONGEST = 5.0, 60.0  # seconds of the clip that is drawn
 
 
 def facts(data: Dataset) -> Iterator[tuple[str, str]]:
@@ -74,27 +71,6 @@ def label_plot(data: Dataset) -> plots.Plot | None:
     return plots.plot(f"{data.name}-labels", f"{data.title}: labels by split", draw, 2.6)
 
 
-def clip_plot(data: Dataset, shown: bool) -> plots.Plot | None:
-    """One clip's tracks: with sound and picture if there is one, with known times of words that may be shown, of a usual
-    length. None where no clip has features of ours."""
-    failed = {row["id"] for part in data.extractions.values() for row in part.failed}
-    rows = [row for row in data.clips.values() if row["id"] not in failed and (row["seconds"] or np.inf) <= LONGEST]
-    if not rows or all(part.imported for part in data.extractions.values()):
-        return None
-
-    def preference(row: Row) -> tuple[bool, bool, float, str]:
-        heard = data.transcripts.get(row["id"], {}).get("source") == "recogniser"
-        whole = row["has_audio"] and row["has_vision"]
-        return not whole, shown and not heard, abs(row["seconds"] - USUAL), row["id"]
-
-    found = tracks.read(min(rows, key=preference))
-    if not clip.drawable(found):
-        return None
-    found = found if shown else replace(found, words=[])
-    caption = f"{data.title}: the clip {found.name}, track by track; of any other: rawmsa show <dataset>/<id>"
-    return plots.plot(f"{data.name}-clip", caption, partial(clip.draw, tracks=found), *clip.size(found))
-
-
 def tables(data: Dataset, shown: bool) -> Iterator[Table]:
     settings = data.settings
     yield Table("Refused, by reason", ("Reason", "Count"), _counted(Counter(row["reason"] for row in data.refused)))
@@ -107,7 +83,7 @@ def tables(data: Dataset, shown: bool) -> Iterator[Table]:
         (modality, row["id"], row["reason"] or "") for modality, part in data.extractions.items() for row in part.failed
     ]
     yield Table("Failed in extraction", ("Modality", "Clip", "Reason"), failed)
-    yield Table("Flags", ("Flag", "Clips"), _counted(_flags(data)))
+    yield Table("Flags", ("Flag", "Clips"), _counted(Counter(flag for clip in data.clips for flag in data.flags(clip))))
     yield Table("Videos in several splits", ("Video",), [(video,) for video in settings.get("shared_videos", [])])
     texts = settings.get("shared_texts", []) if shown else []
     yield Table("Texts in several splits", ("Text",), [(shortened(text),) for text in texts])
@@ -117,15 +93,6 @@ def tables(data: Dataset, shown: bool) -> Iterator[Table]:
     yield Table("Contents that another data set holds too", ("Data set", "Clips"), elsewhere)
     same = [(", ".join(ids),) for ids in settings.get("duplicates", [])]
     yield Table("Clips with the same content", ("Clips",), same)
-
-
-def _flags(data: Dataset) -> Counter[str]:
-    """Every stage's flags, each with the stage's word before it."""
-    flags = Counter(f"clip: {flag}" for row in data.clips.values() for flag in row["flags"])
-    flags.update(f"transcript: {flag}" for row in data.transcripts.values() for flag in row["flags"])
-    for modality, part in data.extractions.items():
-        flags.update({f"{modality}: {flag}": count for flag, count in part.flags.items()})
-    return flags
 
 
 def _counted(counts: Counter[str]) -> list[tuple[str, ...]]:

@@ -2,7 +2,6 @@
 
 import csv
 import re
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline import paths, tables
+from pipeline import params, paths, tables
 from pipeline.report.tracks import VOICING
 
 Row = dict[str, Any]
@@ -26,6 +25,8 @@ UNKNOWN = {  # of a data set that has nothing but refused rows
     "synthetic": False,
 }
 SPOKEN = ["id", "text", "spoken", "source", "confidence", "flags"]
+RESULTS = ("best_epoch", "epochs", "valid", "weights", "weights_sha256", "key")  # of run.json; the rest decided them
+DERIVED = ("statistics", "encoder_config", "columns", "changes")  # long, or in what else is shown
 EXTRACTED = ["id", "status", "reason", "flags", "n_frames", "mask"]
 
 
@@ -45,7 +46,7 @@ class Extraction:
     present: Share  # frames that have something to say (a face), of all
     voiced: Share | None  # of the present frames; None: no column tells
     failed: list[Row]  # id, reason
-    flags: Counter[str]
+    flags: dict[str, list[str]]  # by clip id, of those that have any
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,13 @@ class Run:
     @property
     def seed(self) -> int:
         return int(self.record["seed"])
+
+    @property
+    def parameters(self) -> Row:
+        """All that decided the run but for versions, by dotted keys."""
+        return params.flat(
+            {key: value for key, value in self.record.items() if key not in (*RESULTS, *DERIVED, "versions")}
+        )
 
     @property
     def valid_mae(self) -> float:
@@ -98,6 +106,14 @@ class Dataset:
     def best(self, network: str) -> Run:
         """The seed that the validation split prefers."""
         return min(self.runs[network], key=lambda run: (run.valid_mae, run.seed))
+
+    def flags(self, clip: str) -> list[str]:
+        """What is odd about a clip, each stage's word before it."""
+        found = [f"clip: {flag}" for flag in self.clips[clip]["flags"]]
+        found += [f"transcript: {flag}" for flag in self.transcripts.get(clip, {}).get("flags", [])]
+        for modality, part in self.extractions.items():
+            found += [f"{modality}: {flag}" for flag in part.flags.get(clip, [])]
+        return found
 
     def predicted(self, network: str, seed: int, trained_on: str) -> list[Row]:
         """One run's rows of predictions.parquet, in order of id."""
@@ -158,7 +174,11 @@ def _extraction(path: Path) -> Extraction:
         present=Share(sum(sum(row["mask"]) for row in rows), sum(row["n_frames"] for row in rows)),
         voiced=_voiced(path),
         failed=[{"id": row["id"], "reason": row["reason"]} for row in rows if row["status"] == "failed"],
-        flags=Counter(re.sub(r"\d+ frames", "some frames", flag) for row in rows for flag in row["flags"]),
+        flags={
+            row["id"]: [re.sub(r"\d+ frames", "some frames", flag) for flag in row["flags"]]
+            for row in rows
+            if row["flags"]
+        },
     )
 
 

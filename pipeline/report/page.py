@@ -5,60 +5,76 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
 from pipeline import paths
-from pipeline.report import Params, data_page, experiments, plots
+from pipeline.report import Params, data_page, experiments, explore, plots
 from pipeline.report.examples import Gallery, example, parting, shortened, spoken
 from pipeline.report.experiments import Experiment
-from pipeline.report.facts import Dataset, ulabels
+from pipeline.report.facts import Dataset, Row, ulabels
 from pipeline.report.plots import Plot
 from pipeline.report.tables import BOLD, NOTHING, Emphasised, Table, model_name
 from pipeline.tables import MODALITIES
 
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+WEB = Path(__file__).parent / "web"
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A place on the page where web/*.js draw; `kind` names what, `network` of which, "" of none."""
+
+    kind: str
+    network: str
+    caption: str
+
 
 @dataclass(frozen=True)
 class Section:
-    """One data set's part of the page."""
+    """One data set's part of each view of the page, and the PNG files of its plots."""
 
     name: str
     title: str
     notes: list[str]
-    plots: list[Plot]
+    charts: list[Chart]
     galleries: list[Gallery]
     experiments: list[Experiment]
     predictions: list[Table]
     facts: list[tuple[str, str]]
-    label_plot: Plot | None
-    clip_plot: Plot | None
+    label_chart: Chart | None
     tables: list[Table]
-
-    @property
-    def all_plots(self) -> list[Plot]:
-        of_experiments = [plot for experiment in self.experiments for plot in experiment.plots]
-        return [*self.plots, *of_experiments, *filter(None, (self.label_plot, self.clip_plot))]
+    files: list[Plot]
 
 
 def section(data: Dataset, titles: Mapping[str, str], options: Params) -> Section:
     """titles: every data set's name with its title."""
     shown = may_show(data, options)
+    of_experiments = [
+        experiments.section(data, record, shown, options.thumbnails) for record in experiments.ordered(data.experiments)
+    ]
+    drawn = [found for network in data.runs for found in _network_plots(data, network)]
+    labels = data_page.label_plot(data)
     return Section(
         name=data.name,
         title=data.title,
         notes=list(_notes(data, options)),
-        plots=[plot for network in data.runs for plot in _network_plots(data, network)],
+        charts=[chart for chart, _ in drawn if chart],
         galleries=[gallery for network in data.runs for gallery in _galleries(data, network, shown, options)],
-        experiments=[
-            experiments.section(data, record, shown, options.thumbnails)
-            for record in experiments.ordered(data.experiments)
-        ],
+        experiments=of_experiments,
         predictions=list(_predictions(data, titles, shown, options.max_rows)),
         facts=list(data_page.facts(data)) if data.clips else [],
-        label_plot=data_page.label_plot(data),
-        clip_plot=data_page.clip_plot(data, shown),
+        label_chart=Chart("labels", "", labels.caption) if labels else None,
         tables=[limited(table, options.max_rows) for table in data_page.tables(data, shown) if table.rows],
+        files=[
+            *(plot for _, plot in drawn),
+            *(plot for experiment in of_experiments for plot in experiment.plots),
+            *filter(None, [labels]),
+        ],
     )
 
 
@@ -67,21 +83,33 @@ def may_show(data: Dataset, options: Params) -> bool:
     return bool(data.settings["redistribute"]) or options.show_all
 
 
-def render(results: Sequence[Table], sections: Sequence[Section]) -> str:
-    """The whole page as one file: style and pictures inline, nothing loaded from anywhere."""
+def render(results: Sequence[Table], sections: Sequence[Section], found: Sequence[Row]) -> str:
+    """The whole page as one file: style, scripts, charting library and pictures inline, nothing loaded from the network.
+
+    found: explore.content of each data set.
+    """
+    from plotly.offline import get_plotlyjs
+
+    return template("index.html").render(
+        results=results,
+        sections=sections,
+        nothing=NOTHING,
+        data=explore.embedded({"datasets": found}),
+        plotly=get_plotlyjs(),
+    )
+
+
+def template(name: str) -> "Template":
+    """One of web/, which may include the others' text: {{ source("style.css") }}."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+        loader=FileSystemLoader(WEB), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["png"] = lambda content: f"data:image/png;base64,{base64.b64encode(content).decode()}"
     environment.filters["emphasised"] = _emphasised
-    page = environment.get_template("template.html")
-    return page.render(results=results, sections=sections, nothing=NOTHING)
+    environment.globals["source"] = lambda file: (WEB / file).read_text()
+    return environment.get_template(name)
 
 
 def _emphasised(cell: str) -> str:
@@ -131,23 +159,27 @@ def _why_untrained(data: Dataset) -> str:
     return f", because no clip is in the split {missing}: see label.csv's mode" if missing else " yet"
 
 
-def _network_plots(data: Dataset, network: str) -> Iterator[Plot]:
+def _network_plots(data: Dataset, network: str) -> Iterator[tuple[Chart | None, Plot]]:
+    """What is drawn of a network's runs, on the page and in a file beside it; the page draws the u-labels of any epoch."""
     best, stem = data.best(network), f"{data.name}-{network}"
     of_best = f"{data.title}: {model_name(network)}, seed {best.seed}"
     if trained := [run for run in data.runs[network] if run.curves]:
         caption = f"{data.title}: {model_name(network)}, training curves, a line a seed"
-        yield plots.plot(f"{stem}-curves", caption, partial(plots.curves, runs=trained), 2.9)
+        yield (
+            Chart("curves", network, caption),
+            plots.plot(f"{stem}-curves", caption, partial(plots.curves, runs=trained), 2.9),
+        )
     if tested := [row for row in data.predicted(network, best.seed, data.name) if row["split"] == "test"]:
         caption = f"{of_best}, predicted against true on the test split"
         draw = partial(plots.predicted, rows=tested, label_range=data.label_range)
-        yield plots.plot(f"{stem}-predicted", caption, draw, 2.4)
+        yield Chart("predicted", network, caption), plots.plot(f"{stem}-predicted", caption, draw, 2.4)
     if epochs := ulabels(best):
         kept = {
             epoch: _counts(epochs[epoch], data.label_range) for epoch in plots.spread(list(epochs), plots.EPOCHS_SHOWN)
         }
         caption = f"{of_best}, distribution of the u-labels over epochs (clips a bin)"
         draw = partial(plots.ulabels, epochs=kept, edges=plots.fine_edges(data.label_range))
-        yield plots.plot(f"{stem}-ulabels", caption, draw, 0.6 + 1.2 * len(kept[max(kept)]))
+        yield None, plots.plot(f"{stem}-ulabels", caption, draw, 0.6 + 1.2 * len(kept[max(kept)]))
 
 
 def _counts(ulabels: pa.Table, label_range: tuple[float, float]) -> dict[str, np.ndarray]:

@@ -12,7 +12,8 @@ from decimal import Decimal
 from functools import cache
 from pathlib import Path
 
-from pipeline.report.tables import PLAIN
+from pipeline.report.facts import Dataset
+from pipeline.report.tables import CONVENTIONS, PLAIN, Table
 
 FIGURES = Path(__file__).with_name("published.csv")
 BESIDE = {"table1": ("table1", "table3", "mmsa"), "table3": ("table3",), "table4": ("table4",)}  # experiment: tables
@@ -42,6 +43,25 @@ def rows(dataset: str, experiment: str) -> list[Published]:
     """What was published on a data set of this name and belongs beside this experiment."""
     tables = BESIDE.get(experiment, ())
     return [row for row in _all() if row.dataset == dataset.lower() and row.table in tables]
+
+
+def beside(results: Table, datasets: Sequence[Dataset]) -> Table:
+    """A table of tables.results with a column that names each row's source, and below ours the published figures."""
+    measured = {row[0] for row in results.rows}  # titles
+    found = [(data, row) for data in datasets if data.title in measured for row in rows(data.name, "table1")]
+    theirs = [
+        (
+            data.title,
+            row.model,
+            *(row.cell(forms) for forms in CONVENTIONS[data.settings["convention"]].values()),
+            row.seeds or "-",
+            ", ".join(filter(None, (row.source, row.setting))),
+        )
+        for data, row in found
+    ]
+    notes = dict.fromkeys([results.note, *(row.note for _, row in found if row.note)])
+    ours = [(*row, "this report") for row in results.rows]
+    return Table(results.caption, (*results.header, "Source"), [*ours, *theirs], " ".join(notes))
 
 
 @cache

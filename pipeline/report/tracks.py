@@ -1,5 +1,6 @@
 """One clip's tracks: what the stages made of it, on one time axis, and its sound read anew. Nothing here draws."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -37,6 +38,11 @@ class Modality:
         index = names.index(name)
         values = self.x[:, index]
         return np.where(values == 0, np.nan, values) if self.columns[index].kind == "voiced" else values
+
+    @property
+    def there(self) -> np.ndarray:
+        """(T,) bool: the frames that have something to say."""
+        return np.isfinite(self.x).all(axis=1)
 
     def block(self, prefix: str) -> np.ndarray:
         """(T, n): the columns <prefix>0, <prefix>1, …"""
@@ -111,6 +117,18 @@ def read(clip: Row) -> Tracks:
     return Tracks(_name(clip), clip["seconds"] or 0.0, words, audio, vision, sound, _instants(sound), notes)
 
 
+def modalities(name: str, dataset: str) -> Iterator[tuple[str, Modality]]:
+    """Every clip of a data set with frames that have something to say and a time, by id, a shard in memory at a time."""
+    path = paths.features(name, dataset)
+    for file in tables.parts(path) if path.is_dir() else ():
+        shard = tables.read(file)
+        metadata = tables.metadata(shard)
+        for index, clip in enumerate(shard["id"].to_pylist()):
+            row = shard.slice(index, 1)
+            if any(row["mask"][0].as_py()) and not np.isnan(row["times"][0].as_py()).any():
+                yield clip, _framed(row, metadata)
+
+
 def _name(clip: Row) -> str:
     return f"{clip['dataset']}/{clip['id']}"
 
@@ -128,8 +146,7 @@ def _modality(name: str, clip: Row, notes: list[str]) -> Modality | None:
     if found is None:
         notes.append(f"no {name}: not in {path}")
         return None
-    frames = {key: found[key][0] for key in ("times", "mask", "x")}
-    times, mask = (np.array(frames[key].as_py()) for key in ("times", "mask"))
+    times, mask = (np.array(found[key][0].as_py()) for key in ("times", "mask"))
     if not mask.any():
         told = (found["reason"][0].as_py(), *found["flags"][0].as_py(), found["status"][0].as_py())
         notes.append(f"no {name}: {next(filter(None, told))}")
@@ -137,9 +154,14 @@ def _modality(name: str, clip: Row, notes: list[str]) -> Modality | None:
     if np.isnan(times).any():
         notes.append(f"no {name}: imported features, whose times nobody knows")
         return None
-    metadata = tables.metadata(found)
+    return _framed(found, tables.metadata(found))
+
+
+def _framed(row: pa.Table, metadata: Row) -> Modality:
+    """Of a table of one row, some of whose frames have something to say."""
     columns = [Column(**column) for column in metadata["columns"]]
-    x = np.where(mask[:, None], tables.sequence(frames["x"]), np.nan)
+    times, mask = (np.array(row[key][0].as_py()) for key in ("times", "mask"))
+    x = np.where(mask[:, None], tables.sequence(row["x"][0]), np.nan)
     return Modality(metadata.get("extractor", "unknown"), columns, times, x)
 
 
