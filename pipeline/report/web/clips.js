@@ -139,7 +139,7 @@ rawmsa.clipPage = (datasets, listed) => {
     for (const made of data.ulabels) {
       const index = made.clips.indexOf(place);
       if (index < 0) continue;
-      const div = element("div", { class: "chart", role: "img", "aria-label": "The clip's u-labels by epoch" });
+      const div = element("div", { class: "chart", role: "group", "aria-label": "The clip's u-labels by epoch" });
       panel.append(element("figure", {}, div, element("figcaption", {}, `Its u-labels by epoch, ${made.title}; dashed: the m-label; dotted: human unimodal labels, where there are any.`)));
       rawmsa.chart(div, () => {
         const ends = [made.epochs[0], made.epochs.at(-1)];

@@ -31,7 +31,7 @@ rawmsa.player = (root, told, film, text) => {
   const seek = (time) => { if (screen) screen.currentTime = Math.max(0, Math.min(time, told.seconds || time)); };
   const words = rawmsa.words(told, text, seek);
   left.append(words.element);
-  const tracks = element("div", { class: "chart", role: "img", "aria-label": "Tracks of voice and face over the clip's time, and where either is present" });
+  const tracks = element("div", { class: "chart", role: "group", "aria-label": "Tracks of voice and face over the clip's time, and where either is present" });
   right.append(tracks);
   const rows = rawmsa.rows(told);
   if (rows.length) {

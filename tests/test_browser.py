@@ -1,0 +1,225 @@
+"""The report in a real browser, with no network: a demo's, and a data set whose clip has a hostile name."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pipeline import paths
+from tests import browsers
+from tests.browsers import SCREENS, until
+from tests.checkouts import Checkout, copied
+
+pytest.importorskip("espeakng_loader")
+pytest.importorskip("playwright")
+pytestmark = browsers.NEEDS
+
+HOSTILE = "<script>alert(1)<script>"
+VIEWS = ("results", "clips", "ulabels", "data")
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    """A demo of eight clips whose words have times, and a data set of one clip, and of one text that says it is a video."""
+    made = copied(tmp_path_factory.mktemp("project"), seeds=[1, 2], epochs=4)
+    params = made.folder / "params.yaml"
+    values = yaml.safe_load(params.read_text())
+    values["transcribe"]["word_times"] = True
+    params.write_text(yaml.safe_dump(values))
+    made.stages("demo", "--clips", "8")
+    own = made.folder / paths.RAW / "own"
+    own.mkdir()
+    (own / "dataset.yaml").write_text("redistribute: true\n")
+    shutil.copy(min((made.folder / paths.RAW / "demo").rglob("*.mp4")), own / f"{HOSTILE}.mp4")
+    (own / "notes.mp4").write_text("no video\n")
+    made.run("dvc", "repro")
+    return made
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with browsers.chromium() as found:
+        yield found
+
+
+@pytest.fixture
+def page(browser: Any, project: Checkout) -> Iterator[Any]:
+    with browsers.opened(browser, browsers.DESKTOP, home(project)) as found:
+        found.home = f"{home(project)}index.html"
+        yield found
+
+
+def home(project: Checkout) -> str:
+    return f"{browsers.address(project.folder / paths.REPORT)}/"
+
+
+def clip_of(page: Any) -> str:
+    """The first clip of the demo as the list names it, its page open and its film ready."""
+    page.goto(f"{page.home}#clips")
+    link = page.locator("#clip-list tbody a").first
+    name = str(link.text_content())
+    link.click()
+    until(page, "document.querySelector('#clip video')?.readyState >= 2")
+    return name
+
+
+@pytest.mark.parametrize("screen", SCREENS)
+def test_every_view_opens_and_can_be_used_by_everybody(browser: Any, project: Checkout, screen: str) -> None:
+    with browsers.opened(browser, SCREENS[screen], home(project)) as page:
+        page.home = f"{home(project)}index.html"
+        for view in VIEWS:
+            page.goto(f"{page.home}#{view}")
+            page.wait_for_selector(f"#{view}:visible")
+            assert page.locator(".view:visible").count() == 1
+            assert page.locator("nav [aria-current=page]").get_attribute("href") == f"#{view}"
+            for place in page.locator(".chart:visible").all():
+                place.locator(".main-svg").first.wait_for()
+            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+            browsers.keep(page, f"report-{view}-{screen}")
+            assert browsers.serious(page) == []
+        clip_of(page)
+        page.locator("#clip .chart .main-svg").first.wait_for()
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        browsers.keep(page, f"report-clip-{screen}")
+        assert browsers.serious(page) == []
+
+
+def test_a_clip_plays_and_words_playhead_and_landmarks_follow(page: Any) -> None:
+    clip_of(page)
+    page.evaluate("document.querySelector('#clip video').play()")
+    page.wait_for_selector("#clip .said [aria-current]")
+    page.evaluate("document.querySelector('#clip video').pause()")
+    until(page, "document.querySelector('#clip .chart').layout.shapes[0].x0 > 0")
+    time, shown, x = page.evaluate(
+        """() => { const video = document.querySelector('#clip video');
+        return [video.currentTime, document.querySelector('#clip .said [aria-current]')?.textContent, document.querySelector('#clip .chart').layout.shapes[0].x0]; }"""
+    )
+    assert x == pytest.approx(time, abs=0.2)
+    word = page.locator("#clip .said button").nth(3)
+    word.click()  # to its moment
+    until(page, "document.querySelectorAll('#clip .said button')[3].hasAttribute('aria-current')")
+    assert page.evaluate("document.querySelector('#clip video').currentTime") != time or shown == word.text_content()
+    drawn = "Array.from(document.querySelector('#clip canvas').getContext('2d').getImageData(0, 0, 400, 400).data).some(Boolean)"
+    assert page.evaluate(drawn)
+    page.get_by_label("Landmarks").uncheck()
+    assert not page.evaluate(drawn)
+    browsers.keep(page, "report-clip-playing")
+
+
+def test_previous_and_next_go_through_what_the_list_shows(page: Any) -> None:
+    page.goto(f"{page.home}#clips")
+    page.get_by_role("combobox", name="Split").select_option("test")
+    names = page.locator("#clip-list tbody a").all_text_contents()
+    assert 1 < len(names) < 8
+    page.locator("#clip-list tbody a").first.click()
+    page.get_by_role("link", name="Next").click()
+    until(page, "name => document.getElementById('clip-title').textContent === name", names[1])
+    page.go_back()
+    until(page, "name => document.getElementById('clip-title').textContent === name", names[0])
+
+
+def test_filters_filter_and_columns_sort(page: Any) -> None:
+    page.goto(f"{page.home}#clips")
+    rows = page.locator("#clip-list tbody tr")
+    assert rows.count() == 8
+    page.get_by_label("Search words and names").fill(page.locator("#clip-list tbody a").nth(2).text_content())
+    assert rows.count() == 1 and page.get_by_role("status").text_content() == "1 of 8 clips"
+    page.get_by_role("button", name="Clear").click()
+    until(page, "document.querySelectorAll('#clip-list tbody tr').length === 8")
+    errors = [float(cell) for cell in page.locator("#clip-list tbody td:nth-child(5)").all_text_contents()]
+    least = (sorted(errors)[3] + sorted(errors)[4]) / 2
+    page.get_by_label("Error of at least").fill(str(least))
+    assert rows.count() == sum(error >= least for error in errors)
+    page.get_by_role("button", name="Error").click()
+    page.get_by_role("button", name="Error").click()
+    shown = [float(cell) for cell in page.locator("#clip-list tbody td:nth-child(5)").all_text_contents()]
+    assert shown == sorted(shown, reverse=True)
+    assert page.locator("#clip-list th[aria-sort=descending]").text_content() == "Error"
+    assert page.evaluate("document.activeElement.textContent") == "Error"  # the keyboard stays where it was
+    page.get_by_role("combobox", name="Speaker").select_option(index=1)
+    assert rows.count() < len(shown)
+
+
+def test_a_hostile_name_is_text(page: Any) -> None:
+    page.goto(f"{page.home}#clips")
+    page.get_by_role("combobox", name="Data set").select_option("own")
+    link = page.locator("#clip-list tbody a")
+    assert link.all_text_contents() == [f"{HOSTILE}/{HOSTILE}"] or HOSTILE in link.first.text_content()
+    link.first.click()
+    until(page, "document.querySelector('#clip video')?.readyState >= 2")
+    assert HOSTILE in page.locator("#clip-title").text_content()
+
+
+def test_a_text_that_says_it_is_a_video_is_refused_with_its_reason(page: Any) -> None:
+    page.goto(f"{page.home}#data")
+    table = page.get_by_role("region", name="Refused", exact=True)
+    assert "notes.mp4" in table.text_content()
+
+
+def test_the_slider_moves_the_distribution_and_a_point_opens_its_clip(page: Any) -> None:
+    page.goto(f"{page.home}#ulabels")
+    page.locator("#ulabel-map .main-svg").first.wait_for()
+    heights = "Array.from(document.getElementById('ulabel-distribution').data.find((trace) => trace.type === 'bar' && trace.xaxis === 'x2').y)"
+    slider = page.get_by_role("slider", name="Epoch")
+    assert page.locator("#ulabel-epoch").text_content() == "4"
+    last = page.evaluate(heights)
+    slider.focus()
+    for _ in range(3):
+        page.keyboard.press("ArrowLeft")
+    assert page.locator("#ulabel-epoch").text_content() == "1"
+    assert page.evaluate(heights) != last and sum(page.evaluate(heights)) == sum(last)
+    page.get_by_role("button", name="Play").click()
+    until(page, "document.getElementById('ulabel-epoch').textContent === '4'")
+    assert page.evaluate(heights) == last
+    point = page.locator("#ulabel-map .scatterlayer .trace").last.locator("path.point").first
+    point.hover(force=True)
+    point.click(force=True)
+    page.wait_for_selector("#clip:visible")
+    assert page.locator("#clip-title").text_content()
+    assert page.locator("#clip figure .main-svg").count()  # its u-labels over the epochs
+
+
+def test_runs_are_compared_and_what_differs_is_named(page: Any) -> None:
+    page.goto(f"{page.home}#results")
+    difference = page.locator("#run-difference")
+    assert "seed" in difference.text_content()
+    page.get_by_role("combobox", name="Run B").select_option("0")
+    assert difference.text_content() == "No parameter differs."
+
+
+def test_both_conventions_of_acc2_are_told_on_hover_and_to_the_keyboard(page: Any) -> None:
+    page.goto(f"{page.home}#results")
+    heading = page.get_by_role("button", name="Acc-2").first
+    told = page.get_by_role("tooltip").filter(has_text="negative against non-negative (0 counts as positive)")
+    heading.hover()
+    assert told.first.is_visible()
+    page.mouse.move(0, 0)
+    assert told.count() == 0 or not told.first.is_visible()
+    heading.focus()
+    assert told.first.is_visible()
+    page.keyboard.press("Escape")
+    assert told.count() == 0 or not told.first.is_visible()
+
+
+def test_the_keyboard_alone_reaches_content_and_views(page: Any) -> None:
+    page.goto(page.home)
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#clips:visible")
+    assert page.evaluate("document.activeElement.id") == "view"
+
+
+def test_the_page_without_its_folder_says_what_is_missing(browser: Any, project: Checkout, tmp_path: Path) -> None:
+    shutil.copy(project.folder / paths.REPORT / "index.html", tmp_path)
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(f"{browsers.address(tmp_path / 'index.html')}#clips")
+    page.locator("#clip-list tbody a").first.click()
+    page.get_by_text("they lie in the folder media, which belongs beside this page").wait_for()
+    context.close()
