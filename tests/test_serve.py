@@ -449,7 +449,7 @@ def test_what_cannot_be_served_is_said_before_the_server_starts(
         serve.main(None, "127.0.0.1", 0, False)
     with serve.listen("127.0.0.1", 0) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(RawmsaError, match=f"127.0.0.1, port {port}, cannot be listened on: .*--port 0: any"):
+        with pytest.raises(RawmsaError, match=f"127.0.0.1, port {port}, cannot be listened on .*--port 0: any"):
             serve.listen("127.0.0.1", port)
     with pytest.raises(RawmsaError, match="nowhere.invalid, port 7860, cannot be listened on"):
         serve.listen("nowhere.invalid", 7860)

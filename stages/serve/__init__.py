@@ -52,7 +52,10 @@ def main(run: str | None, host: str, port: int, browser: bool) -> None:
     address = f"http://{_in_url(host)}:{bound.getsockname()[1]}"
     clips = Clips(partial(work.work, job), partial(work.warm, job), limits, options.grace_seconds)
     server = Server(application(clips, work.facts(job), (_in_url(host), "localhost", "127.0.0.1", "[::1]")), clips)
-    signal.signal(signal.SIGHUP, server.handle_exit)  # its terminal was closed; SIGINT and SIGTERM are uvicorn's own
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # which nohup asks for
+        signal.signal(
+            signal.SIGHUP, server.handle_exit
+        )  # its terminal was closed; SIGINT and SIGTERM are uvicorn's own
     if not _loopback(host):
         print(f"serve: whoever reaches {host} can use this page: it asks for no password, and nothing is encrypted")
     print(f"serve: {work.facts(job)['run']} at {address} (Ctrl-C ends it)", flush=True)
@@ -68,7 +71,7 @@ def listen(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except (OSError, OverflowError) as error:  # what is no port is an OverflowError
         raise RawmsaError(
-            f"{host}, port {port}, cannot be listened on: {getattr(error, 'strerror', None) or error}. Name a port that is free "
+            f"{host}, port {port}, cannot be listened on ({getattr(error, 'strerror', None) or error}). Name a port that is free "
             "(--port 0: any), and an address of this machine (--host 127.0.0.1)."
         ) from None
 

@@ -27,7 +27,7 @@ from stages.serve.clips import Clip, Clips
 PAGE = Path(__file__).with_name("page.html")
 KEPT_NOWHERE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 LOOK_SECONDS = 0.1  # between two looks at a clip of which events are told
-PING_SECONDS = 2.0  # between two signs of life, without which nobody notices a closed page
+PING_SECONDS = 2.0  # between two signs of life, by which either end notices that the other is gone
 
 
 class Server(uvicorn.Server):
@@ -73,7 +73,7 @@ def application(clips: Clips, facts: dict[str, Any], hosts: Sequence[str]) -> Fa
     most = facts["max_upload_mib"] * 2**20
     own = [Depends(_own_origin)]
 
-    def known(id: str) -> Clip:
+    async def known(id: str) -> Clip:
         if clip := clips.get(id):
             return clip
         raise HTTPException(404, "There is no such clip: nobody looks at it any more. Upload it again.")
@@ -137,7 +137,7 @@ def application(clips: Clips, facts: dict[str, Any], hosts: Sequence[str]) -> Fa
     return app
 
 
-def _own_origin(request: Request) -> None:
+async def _own_origin(request: Request) -> None:
     origin = request.headers.get("origin")
     if origin is not None and urlsplit(origin).netloc != request.headers["host"]:
         raise HTTPException(403, f"The page of {origin} may not do this: open {request.base_url} itself.")
