@@ -8,7 +8,7 @@ install: $(BIN)/.installed ## make .venv and install the pinned versions
 
 $(BIN)/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[extract,asr,demo,ray,s3,dev]"
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[extract,asr,demo,ray,s3,serve,dev]"
 	touch $@
 
 demo: install ## make the demo data set, run the pipeline on it, print the results table

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import torch
 import transformers
 
-from model import checkpoint, find, predict, ranks, vectors
+from model import checkpoint, find, metrics, predict, ranks, vectors
 from model.encoders import load_bert
 from model.files import sha256
 from model.fit import History, check, fit, precision, seeded
@@ -92,12 +93,32 @@ def train(
     if not folder:
         return run
     folder.mkdir(parents=True)
+    predicted = predict.infer(network, predict.clips_for(run, table))
+    run["valid"]["heads"] = heads(predicted, table)
     run = checkpoint.save(folder, network, run)
     _write(folder, history)
-    tables.write(folder / checkpoint.PREDICTIONS, predict.infer(network, predict.clips_for(run, table)))
+    tables.write(folder / checkpoint.PREDICTIONS, predicted)
     tested = predict.contributions(network, predict.clips_for(run, table, "test"), job.seed)
     tables.write(folder / checkpoint.CONTRIBUTIONS, tested)
     return run
+
+
+def heads(predicted: pa.Table, table: pa.Table) -> dict[str, float | None]:
+    """Pearson's correlation of each unimodal output with the m-label, against which the fusion is measured too, over the
+    clips of the validation split that have the modality; None where that is not defined. A head that is not there, or that
+    no clip of any split has the modality for, is left out.
+
+    predicted: tables.RUN_PREDICTIONS of the clips of `table`, a training table.
+    """
+    labels = dict(zip(table["id"].to_pylist(), table["label"].to_pylist(), strict=True))
+    valid = [row for row in predicted.to_pylist() if row["split"] == "valid"]
+    found = {}
+    for modality in tables.MODALITIES:
+        if predicted[modality].null_count < len(predicted):
+            pairs = [(row[modality], labels[row["id"]]) for row in valid if row[modality] is not None]
+            p, y = np.array(pairs, np.float32).reshape(-1, 2).T
+            found[modality] = metrics.corr(p, y)
+    return found
 
 
 def vectors_of(job: Job, file: Path) -> None:

@@ -61,6 +61,29 @@ def predict(
 
 
 @app.command(rich_help_panel="Commands")
+def serve(
+    run: Annotated[
+        str,
+        typer.Option(
+            help="<dataset>/<network>, <dataset>/<network>-<seed>, or a folder of rawmsa publish; default: evaluate.unlabelled_run."
+        ),
+    ] = "",
+    host: Annotated[
+        str, typer.Option(help="Another than a loopback address lets others in: nobody is asked for a password.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="0: a free one.")] = 7860,
+    browser: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in the browser.")] = False,
+) -> None:
+    """Serve a page on this machine on which a clip is dropped, or recorded, and its sentiment shown, over time too.
+
+    Clips stay on this machine, and are removed when their page is closed. Ctrl-C ends it.
+    """
+    from stages import serve as door
+
+    door.main(run or None, host, port, browser)
+
+
+@app.command(rich_help_panel="Commands")
 def publish(
     run: Annotated[
         str, typer.Argument(help="<dataset>/<network> (its best kept seed), or <dataset>/<network>-<seed>.")

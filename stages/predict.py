@@ -5,7 +5,8 @@ whatever params.yaml says today; the recogniser is params.yaml's.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,21 @@ from pipeline import align, assemble, assets, features, ingest, media, params, t
 from pipeline.datasets.refusal import printable
 from pipeline.errors import MediaError, RawmsaError, TableError
 from pipeline.features import Clip
-from pipeline.tables import Column
+from pipeline.tables import Column, Frames
+
+
+@dataclass(frozen=True)
+class Content:
+    """What was read of a clip. The network takes all of it, or what lies in a window of time (`inputs`).
+
+    facts: of the file; words: of tables.WORD; frames: of audio and vision as the extractors gave them, None where the clip
+    lacks the modality or the run takes none; flags: what is odd about it, in words.
+    """
+
+    facts: media.Media
+    words: Sequence[dict[str, Any]]
+    frames: dict[str, Frames | None]
+    flags: list[str]
 
 
 def predict(clips: Sequence[Path | str], run: str | None = None) -> list[dict[str, Any]]:
@@ -28,24 +43,113 @@ def predict(clips: Sequence[Path | str], run: str | None = None) -> list[dict[st
     None throughout and its reason under `error`. Raises TableError where the run is not there.
     """
     from model import checkpoint
-    from model import predict as network
-    from stages import evaluate
 
     threads = params.threads()
     workers.use_threads(threads)
-    name = run or params.load("evaluate", evaluate.Params).unlabelled_run
-    folder = Path(name) if checkpoint.published(Path(name)) else evaluate.kept_run(name)
+    folder = located(run)
     made = checkpoint.describe(folder)
     records = _prepare_all([Path(clip) for clip in clips], made, threads)
     usable = [record for record in records if record["error"] is None]
-    if usable:
-        table = _table(usable, made)
-        outputs = network.predict(folder, table, assets.encoder(made["encoder"])).to_pylist()
-        for record, output in zip(usable, outputs, strict=True):
-            record |= {"prediction": output["fusion"], **{m: output[m] for m in tables.MODALITIES}}
+    for record, output in zip(usable, outputs(usable, folder, made), strict=True):
+        record |= output
+    return [public(record, folder, made) for record in records]
+
+
+def located(run: str | None) -> Path:
+    """The folder of a run that `predict` names. Raises TableError where it is not there, or has no weights."""
+    from model import checkpoint
+    from stages import evaluate
+
+    name = run or params.load("evaluate", evaluate.Params).unlabelled_run
+    return Path(name) if checkpoint.published(Path(name)) else evaluate.kept_run(name)
+
+
+def read(
+    path: Path,
+    made: dict[str, Any],
+    threads: int,
+    limits: media.Limits,
+    tell: Callable[[str], None] = lambda step: None,
+) -> Content:
+    """Everything of a clip that the run of `made` (its run.json) takes, by the run's own recipes.
+
+    tell: called at the beginning of each step with its name: probe, transcribe, audio, vision. Raises MediaError, TableError.
+    """
+    tell("probe")
+    facts = media.probe(path, None, None, limits)
+    tell("transcribe")
+    heard = _listen(path, facts, made["language"], threads)
+    there = {"audio": facts.has_audio, "vision": facts.has_vision}
+    frames: dict[str, Frames | None] = {}
+    for modality in assemble.FRAMES:
+        tell(modality)
+        chosen = recipe(modality, made) if there[modality] else None
+        frames[modality] = chosen.extract(Clip(path, None, None, facts.seconds)) if chosen else None
+    flags = [*facts.flags, *heard["flags"], *(flag for found in frames.values() if found for flag in found.flags)]
+    return Content(facts, heard["words"], frames, list(dict.fromkeys(flags)))
+
+
+def recipe(modality: str, made: dict[str, Any]) -> features.Recipe | None:
+    """The extractor of audio or vision with which the run was trained; None where it takes no such frames.
+
+    Raises TableError where nothing here extracts what the run was trained on.
+    """
+    if not made["columns"][modality]:
+        return None
+    recorded = made["extraction"][modality]
+    if recorded["extractor"] == tables.IMPORTED:
+        raise TableError(
+            f"The run was trained on imported {modality} features, which nothing here can extract from a video. "
+            "Name a run that was trained on videos: --run <dataset>/<network>"
+        )
+    chosen = features.recipe(modality, _options(recorded))
+    if recorded["version"] != chosen.module.VERSION:
+        raise TableError(
+            f"The run was trained on version {recorded['version']} of {modality}.{recorded['extractor']}, "
+            f"installed is {chosen.module.VERSION}. Train it anew with: dvc repro"
+        )
+    return chosen
+
+
+def inputs(content: Content, made: dict[str, Any]) -> dict[str, Any]:
+    """What the network takes of a clip, or of a window of one: transcript, tokens, x_audio and x_vision, (T, D) shaped
+    frames of which there are none where the modality is absent."""
+    said = " ".join(word["word"] for word in content.words)
+    tokens = text.tokenise(said, made["encoder"], made["extraction"]["text"]["max_tokens"])
+    spoken = assemble.Spoken(align.spans(content.words, content.facts.seconds), tokens["word"])
+    shaped = {f"x_{modality}": _shaped(modality, frames, spoken, made) for modality, frames in content.frames.items()}
+    return {"transcript": said, "tokens": tokens, **shaped}
+
+
+def outputs(records: Sequence[dict[str, Any]], folder: Path, made: dict[str, Any]) -> list[dict[str, float | None]]:
+    """What the run says of each record (its clip's name and `inputs`): prediction, text, audio, vision; None where a
+    modality is absent, or the run has no such head."""
+    from model import predict as network
+
+    if not records:
+        return []
+    found = network.predict(folder, _table(records, made), assets.encoder(made["encoder"])).to_pylist()
+    return [{"prediction": row["fusion"], **{m: row[m] for m in tables.MODALITIES}} for row in found]
+
+
+def empty(name: str) -> dict[str, Any]:
+    """The record of a clip of which nothing is known."""
+    nothing: dict[str, Any] = dict.fromkeys(("prediction", *tables.MODALITIES))
+    return {"clip": name, **nothing, "transcript": "", "flags": [], "error": None}
+
+
+def public(record: dict[str, Any], folder: Path, made: dict[str, Any]) -> dict[str, Any]:
+    """A record as it is told: without the network's inputs, and with the run's name."""
+    told = {name: value for name, value in record.items() if name != "tokens" and not name.startswith("x_")}
+    return told | about(folder, made)
+
+
+def about(folder: Path, made: dict[str, Any]) -> dict[str, Any]:
+    """The run's name, and whether it was trained on made clips."""
+    from model import checkpoint
+
     shown = str(folder) if checkpoint.published(folder) else "/".join(folder.parts[-2:])
-    trained = {"run": shown, "synthetic": made["synthetic"]}
-    return [{**_public(record), **trained} for record in records]
+    return {"run": shown, "synthetic": made["synthetic"]}
 
 
 def show(records: Sequence[dict[str, Any]], as_json: bool) -> None:
@@ -95,7 +199,8 @@ def _prepare(task: tuple[Path, dict[str, Any], int]) -> dict[str, Any] | RawmsaE
     """In a worker: everything of a clip that the network takes. Raises MediaError."""
     path, made, threads = task
     try:
-        return {**_empty(path), **_read(path, made, threads)}
+        content = read(path, made, threads, params.load("ingest", ingest.Params))
+        return {**_empty(path), "flags": content.flags, **inputs(content, made)}
     except MediaError:
         raise
     except RawmsaError as error:
@@ -103,28 +208,7 @@ def _prepare(task: tuple[Path, dict[str, Any], int]) -> dict[str, Any] | RawmsaE
 
 
 def _empty(path: Path) -> dict[str, Any]:
-    """The record of a clip of which nothing is known."""
-    nothing: dict[str, Any] = dict.fromkeys(("prediction", *tables.MODALITIES))
-    name = str(path).encode(errors="backslashreplace").decode()  # JSON and tables are UTF-8
-    return {"clip": name, **nothing, "transcript": "", "flags": [], "error": None}
-
-
-def _read(path: Path, made: dict[str, Any], threads: int) -> dict[str, Any]:
-    """Transcript, flags, tokens and shaped frames of a clip. Raises MediaError."""
-    facts = media.probe(path, None, None, params.load("ingest", ingest.Params))
-    heard = _listen(path, facts, made["language"], threads)
-    tokens = text.tokenise(heard["text"], made["encoder"], made["extraction"]["text"]["max_tokens"])
-    spoken = assemble.Spoken(align.spans(heard["words"], facts.seconds), tokens["word"])
-    there = {"audio": facts.has_audio, "vision": facts.has_vision}
-    clip = Clip(path, None, None, facts.seconds)
-    seen = {modality: _frames(modality, clip, spoken, made, there[modality]) for modality in assemble.FRAMES}
-    flags = [*facts.flags, *heard["flags"], *(flag for _, flags in seen.values() for flag in flags)]
-    return {
-        "transcript": heard["text"],
-        "flags": list(dict.fromkeys(flags)),
-        "tokens": tokens,
-        **{f"x_{modality}": x for modality, (x, _) in seen.items()},
-    }
+    return empty(str(path).encode(errors="backslashreplace").decode())  # JSON and tables are UTF-8
 
 
 def _listen(path: Path, facts: media.Media, language: str, threads: int) -> dict[str, Any]:
@@ -135,32 +219,15 @@ def _listen(path: Path, facts: media.Media, language: str, threads: int) -> dict
     return transcribe.transcribe(row, written, params.load("transcribe", transcribe.Params), threads)
 
 
-def _frames(
-    modality: str, clip: Clip, spoken: assemble.Spoken, made: dict[str, Any], there: bool
-) -> tuple[np.ndarray, list[str]]:
-    """The shaped frames of one modality, by the run's own recipe, and the extractor's flags."""
-    recorded = made["extraction"][modality]
-    columns = [Column(**column) for column in recorded["columns"]]
-    width = len(made["columns"][modality])
-    if not (there and width):
-        return np.zeros((0, width), np.float32), []
-    if recorded["extractor"] == tables.IMPORTED:
-        raise TableError(
-            f"The run was trained on imported {modality} features, which nothing here can extract from a video. "
-            "Name a run that was trained on videos: --run <dataset>/<network>"
-        )
-    recipe = features.recipe(modality, _options(recorded))
-    if recorded["version"] != recipe.module.VERSION:
-        raise TableError(
-            f"The run was trained on version {recorded['version']} of {modality}.{recorded['extractor']}, "
-            f"installed is {recipe.module.VERSION}. Train it anew with: dvc repro"
-        )
-    frames = recipe.extract(clip)
+def _shaped(modality: str, frames: Frames | None, spoken: assemble.Spoken, made: dict[str, Any]) -> np.ndarray:
+    """(T, D) frames of one modality as the run's training table has them."""
+    if frames is None:
+        return np.zeros((0, len(made["columns"][modality])), np.float32)
+    columns = [Column(**column) for column in made["extraction"][modality]["columns"]]
     if made["policy"]["aligned"]:
-        return assemble.shape_aligned(frames, columns, spoken), list(frames.flags)
+        return assemble.shape_aligned(frames, columns, spoken)
     policy = {name: made["policy"][name][modality] for name in ("pool", "max_frames")}
-    shaped = assemble.shape(frames.x, frames.mask, columns, policy["pool"], policy["max_frames"])
-    return shaped, list(frames.flags)
+    return assemble.shape(frames.x, frames.mask, columns, policy["pool"], policy["max_frames"])
 
 
 def _options(recorded: dict[str, Any]) -> features.Params:
@@ -186,10 +253,6 @@ def _table(records: Sequence[dict[str, Any]], made: dict[str, Any]) -> pa.Table:
     table = pa.table(content, schema=tables.training_schema(widths))
     kept = ("columns", "encoder", "encoder_sha256", "extraction", "language", "convention", "label_range", "policy")
     return tables.with_metadata(table, {name: made[name] for name in kept})
-
-
-def _public(record: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in record.items() if name != "tokens" and not name.startswith("x_")}
 
 
 def _number(value: float | None) -> str:

@@ -1,14 +1,21 @@
-"""The report in a real browser, with no network: a demo's, and a data set whose clip has a hostile name."""
+"""The report and the served page in a real browser, with no network: of a demo, and of a data set whose clip has a
+hostile name."""
 
+import json
+import re
 import shutil
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from pipeline import paths
+from pipeline import paths, tables
 from tests import browsers
 from tests.browsers import SCREENS, until
 from tests.checkouts import Checkout, copied
@@ -223,3 +230,129 @@ def test_the_page_without_its_folder_says_what_is_missing(browser: Any, project:
     page.locator("#clip-list tbody a").first.click()
     page.get_by_text("they lie in the folder media, which belongs beside this page").wait_for()
     context.close()
+
+
+# The served page
+
+
+@dataclass
+class Served:
+    """A running rawmsa serve: its address, and where its temporary files lie."""
+
+    url: str
+    temporary: Path
+
+    def clips(self) -> list[Path]:
+        return list(self.temporary.glob("rawmsa-serve-*/*"))
+
+
+@pytest.fixture(scope="module")
+def served(project: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    temporary = tmp_path_factory.mktemp("temporary")
+    command = [sys.executable, "-m", "stages", "serve", "--port", "0"]
+    environment = project.environment | {"TMPDIR": str(temporary)}
+    with subprocess.Popen(command, cwd=project.folder, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        (address,) = re.findall(r"http://[\d.]+:\d+", process.stdout.readline())
+        yield Served(f"{address}/", temporary)
+        process.terminate()
+    assert not list(temporary.glob("rawmsa-serve-*"))
+
+
+@pytest.fixture
+def trial(browser: Any, served: Served) -> Iterator[Any]:
+    """The served page, ready for a clip."""
+    with browsers.opened(browser, browsers.DESKTOP, served.url) as page:
+        yield ready(page, served)
+
+
+def ready(page: Any, served: Served) -> Any:
+    page.goto(served.url)
+    until(page, "document.body.dataset.ready === ''")
+    return page
+
+
+def video(project: Checkout) -> Path:
+    return min((project.folder / paths.RAW / "demo").rglob("*.mp4"))
+
+
+def shown(page: Any, part: str) -> None:
+    page.locator(f"#{part}").wait_for(timeout=120_000)
+
+
+@pytest.mark.parametrize("screen", SCREENS)
+def test_an_upload_yields_what_predict_says_and_can_be_used_by_everybody(
+    browser: Any, project: Checkout, served: Served, screen: str
+) -> None:
+    (expected,) = json.loads(project.stages("predict", str(video(project)), "--json"))
+    with browsers.opened(browser, SCREENS[screen], served.url) as page:
+        ready(page, served)
+        assert browsers.serious(page) == []
+        browsers.keep(page, f"serve-{screen}")
+        page.locator("#file").set_input_files(video(project))
+        shown(page, "result")
+        assert page.locator("#sentiment").text_content().replace("−", "-") == f"{expected['prediction']:+.2f}"
+        assert page.locator("#result-title").text_content() == video(project).name
+        rows = page.get_by_role("region", name="Modalities").locator("tbody tr")
+        facts = page.evaluate("fetch('facts').then((answer) => answer.json())")
+        for row, modality in zip(rows.all_text_contents(), ("text", "audio", "vision"), strict=True):
+            assert ("not told" in row) != facts["heads"][modality]["shown"], row
+        until(page, "document.querySelector('#playing video').readyState >= 2")
+        page.evaluate("document.querySelector('#playing video').play()")
+        page.wait_for_selector("#playing .said [aria-current]")
+        page.evaluate("document.querySelector('#playing video').pause()")
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        assert browsers.serious(page) == []
+        browsers.keep(page, f"serve-result-{screen}")
+        with page.expect_download() as download:
+            page.get_by_role("link", name="vision.parquet").click()
+        (row,) = tables.read(download.value.path()).to_pylist()
+        assert row["n_frames"] > 0 and any(row["mask"])
+
+
+def test_a_text_that_says_it_is_a_video_is_told_predicts_reason_and_the_next_clip_works(
+    trial: Any, project: Checkout
+) -> None:
+    bad = project.folder / paths.RAW / "own/notes.mp4"
+    done = subprocess.run(
+        [sys.executable, "-m", "stages", "predict", str(bad), "--json"],
+        cwd=project.folder, env=project.environment, capture_output=True, text=True,
+    )  # fmt: skip
+    trial.locator("#file").set_input_files(bad)
+    shown(trial, "failure")
+    assert trial.locator("#reason").text_content() == json.loads(done.stdout)[0]["error"]
+    trial.locator("#file").set_input_files(video(project))
+    shown(trial, "result")
+    assert trial.locator("#failure").is_hidden()
+
+
+def test_a_hostile_name_of_an_upload_is_text(trial: Any, project: Checkout) -> None:
+    trial.locator("#file").set_input_files(
+        {"name": f"{HOSTILE}.mp4", "mimeType": "video/mp4", "buffer": video(project).read_bytes()}
+    )
+    shown(trial, "result")
+    assert trial.locator("#result-title").text_content() == f"{HOSTILE}.mp4"
+
+
+def test_what_the_camera_records_is_predicted(trial: Any) -> None:
+    trial.get_by_role("button", name="record with the camera").click()
+    until(trial, "document.getElementById('preview').readyState >= 2")
+    trial.wait_for_timeout(1500)  # of recording
+    trial.get_by_role("button", name="Stop and use it").click()
+    shown(trial, "result")
+    assert trial.locator("#result-title").text_content() == "recording.webm"
+    assert trial.locator("#odd").text_content()  # nobody speaks, and there is no face, in Chromium's test picture
+
+
+def test_two_at_once_queue_and_a_closed_tab_frees_its_turn(browser: Any, project: Checkout, served: Served) -> None:
+    with browsers.opened(browser, browsers.DESKTOP, served.url) as second:
+        with browsers.opened(browser, browsers.DESKTOP, served.url) as first:
+            for page in (first, second):
+                ready(page, served).locator("#file").set_input_files(video(project))
+            until(second, "/^1 clip comes before yours/.test(document.getElementById('waiting').textContent)")
+        shown(second, "result")  # though the first tab was closed
+        assert len(served.clips()) == 1
+    deadline = time.monotonic() + browsers.WAIT
+    while served.clips():
+        assert time.monotonic() < deadline, "a closed tab's files are still there"
+        time.sleep(0.1)

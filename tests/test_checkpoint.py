@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -65,7 +66,23 @@ def test_run_json_says_what_the_run_was(folder: Path, tmp_path: Path):
         min(float(row) for row in _column(folder / "curves.csv", "valid_mae"))
     )
     assert str(tmp_path) not in (folder / "run.json").read_text()
+    labels = {row["id"]: row["label"] for row in tiny.table().to_pylist()}
+    valid = [row for row in tables.read(folder / "predictions.parquet").to_pylist() if row["split"] == "valid"]
+    for modality, corr in described["valid"]["heads"].items():
+        pairs = np.array([[row[modality], labels[row["id"]]] for row in valid]).T
+        assert corr == pytest.approx(np.corrcoef(pairs)[0, 1], abs=1e-5)
+    assert list(described["valid"]["heads"]) == ["text", "audio", "vision"]
     assert described["best_epoch"] <= described["epochs"] == 3
+
+
+def test_only_heads_that_are_there_are_measured() -> None:
+    table = tiny.table(("train", "valid", "valid", "valid"))
+    rows = [
+        {"id": id, "split": split, "fusion": 0.0, "text": 1.0, "audio": float(place) if split == "train" else None}
+        for place, (id, split) in enumerate(zip(table["id"].to_pylist(), table["split"].to_pylist(), strict=True))
+    ]
+    found = run.heads(tables.rows(tables.RUN_PREDICTIONS, rows), table)
+    assert found == {"text": None, "audio": None}  # constant; of no clip of the split; and no head for vision
 
 
 def test_clips_without_labels_are_predicted_too(folder: Path):

@@ -519,9 +519,8 @@ def test_what_has_no_labels_or_lacks_a_modality(assembled: dict[str, Any]) -> No
 
 def test_a_video_is_not_predicted_by_a_run_on_imported_features(assembled: dict[str, Any]) -> None:
     made_of = tables.metadata(tables.read_arrow(paths.table("mosi")))
-    spoken = assemble.Spoken([(0.0, 1.0)], [-1, 0, -1])
     with pytest.raises(TableError, match="trained on imported vision features, which nothing here can extract"):
-        predict._frames("vision", features.Clip(Path("x.mp4"), None, None, 1.0), spoken, made_of, there=True)
+        predict.recipe("vision", made_of)
 
 
 def test_videos_beside_imported_features_are_refused(assembled: dict[str, Any]) -> None:

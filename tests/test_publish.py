@@ -41,6 +41,7 @@ def test_a_published_run_predicts_what_the_run_predicts(trained: Path) -> None:
     assert sorted(file.name for file in TO.iterdir()) == ["README.md", "config.json", "model.safetensors"]
     table = tables.read_arrow(paths.table("made"))
     table = tables.with_metadata(table, tables.metadata(table) | {"encoder": "packaged"})
+    assert checkpoint.describe(TO)["valid"]["heads"].keys() == {"text", "audio", "vision"}
     expected = predict(RUN, table, "packaged")
     shutil.rmtree(paths.RUNS)  # as on another machine
     assert predict(TO, table, "packaged").equals(expected)

@@ -99,16 +99,21 @@ def render(results: Sequence[Table], sections: Sequence[Section], found: Sequenc
     )
 
 
-def template(name: str) -> "Template":
-    """One of web/, which may include the others' text: {{ source("style.css") }}."""
+def template(name: str, *folders: Path) -> "Template":
+    """One of web/ and the other folders, which may include their files' text: {{ source("style.css") }}."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+    loader = FileSystemLoader([WEB, *folders])
     environment = Environment(
-        loader=FileSystemLoader(WEB), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=loader,
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters["png"] = lambda content: f"data:image/png;base64,{base64.b64encode(content).decode()}"
     environment.filters["emphasised"] = _emphasised
-    environment.globals["source"] = lambda file: (WEB / file).read_text()
+    environment.globals["source"] = lambda file: loader.get_source(environment, file)[0]
     return environment.get_template(name)
 
 
