@@ -29,7 +29,7 @@ def write(options: Params) -> None:
 
     Raises TableError where ingest's or evaluate's files are missing.
     """
-    from pipeline.report import experiments, explore, facts, page, published, tables
+    from pipeline.report import data_card, experiments, explore, facts, page, published, tables
 
     datasets, metrics = facts.read(), read_json(paths.METRICS)
     results = tables.results(datasets, metrics)
@@ -38,7 +38,8 @@ def write(options: Params) -> None:
     plots = {plot.file: plot.content for section in sections for plot in section.files}
     made = [(r, page.may_show(data, options)) for data in datasets for r in experiments.ordered(data.experiments)]
     paths.REPORT.mkdir(parents=True, exist_ok=True)
-    shutil.rmtree(paths.REPORT / explore.MEDIA, ignore_errors=True)
+    for stale in (paths.REPORT / explore.MEDIA, data_card.FOLDER):
+        shutil.rmtree(stale, ignore_errors=True)
     found = []
     for data in datasets:
         shown = page.may_show(data, options)
@@ -59,4 +60,14 @@ def write(options: Params) -> None:
         stale.unlink()
     for name, content in files.items():
         (paths.REPORT / name).write_bytes(content)
+    _write_cards({data.name: data_card.card(data) for data in datasets if data.clips})
     print(f"report: {len(datasets)} data sets, {len(plots)} plots; open {paths.REPORT / 'index.html'}")
+
+
+def _write_cards(cards: dict[str, str]) -> None:
+    from pipeline.report.data_card import FOLDER
+
+    folder = FOLDER / "datasets"
+    folder.mkdir(parents=True)
+    for name, content in cards.items():
+        (folder / f"{name}.md").write_text(content)

@@ -73,7 +73,7 @@ def label_plot(data: Dataset) -> plots.Plot | None:
 
 def tables(data: Dataset, shown: bool) -> Iterator[Table]:
     settings = data.settings
-    yield Table("Refused, by reason", ("Reason", "Count"), _counted(Counter(row["reason"] for row in data.refused)))
+    yield Table("Refused, by reason", ("Reason", "Count"), counted(Counter(row["reason"] for row in data.refused)))
     refused = [
         (row["reason"], row["file"], str(row["row"] or ""), row["id"] or "", _message(row, shown))
         for row in data.refused
@@ -83,7 +83,7 @@ def tables(data: Dataset, shown: bool) -> Iterator[Table]:
         (modality, row["id"], row["reason"] or "") for modality, part in data.extractions.items() for row in part.failed
     ]
     yield Table("Failed in extraction", ("Modality", "Clip", "Reason"), failed)
-    yield Table("Flags", ("Flag", "Clips"), _counted(Counter(flag for clip in data.clips for flag in data.flags(clip))))
+    yield Table("Flags", ("Flag", "Clips"), counted(Counter(flag for clip in data.clips for flag in data.flags(clip))))
     yield Table("Videos in several splits", ("Video",), [(video,) for video in settings.get("shared_videos", [])])
     texts = settings.get("shared_texts", []) if shown else []
     yield Table("Texts in several splits", ("Text",), [(shortened(text),) for text in texts])
@@ -95,7 +95,8 @@ def tables(data: Dataset, shown: bool) -> Iterator[Table]:
     yield Table("Clips with the same content", ("Clips",), same)
 
 
-def _counted(counts: Counter[str]) -> list[tuple[str, ...]]:
+def counted(counts: Counter[str]) -> list[tuple[str, ...]]:
+    """The commonest first."""
     return [(name, f"{count:,}") for name, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))]
 
 

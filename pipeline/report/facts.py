@@ -24,7 +24,7 @@ UNKNOWN = {  # of a data set that has nothing but refused rows
     "redistribute": False,
     "synthetic": False,
 }
-SPOKEN = ["id", "text", "spoken", "source", "confidence", "flags"]
+SPOKEN = ["id", "text", "spoken", "source", "model", "confidence", "flags"]
 RESULTS = ("best_epoch", "epochs", "valid", "weights", "weights_sha256", "key")  # of run.json; the rest decided them
 DERIVED = ("statistics", "encoder_config", "columns", "changes")  # long, or in what else is shown
 EXTRACTED = ["id", "status", "reason", "flags", "n_frames", "mask"]

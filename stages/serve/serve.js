@@ -63,10 +63,9 @@
     return undefined;
   };
 
-  const word = (value) => { // on the scale's own terms
-    const [low, high] = facts.label_range, share = value / (value < 0 ? -low : high);
-    const side = value < 0 ? "negative" : "positive";
-    return share < 0.1 ? "neutral" : share < 0.4 ? `weakly ${side}` : share < 0.75 ? side : `highly ${side}`;
+  const word = (value) => { // the names that CMU-MOSI's annotators had for -3 … 3, of the nearest; other scales by their shares of it
+    const [low, high] = facts.label_range, nearest = Math.round(Math.abs((3 * value) / (value < 0 ? low : high)));
+    return ["neutral", "weakly ", "", "highly "][Math.min(3, nearest)] + (nearest ? (value < 0 ? "negative" : "positive") : "");
   };
 
   const leaning = (record, leans) => {
@@ -87,8 +86,8 @@
     const [low, high] = facts.label_range, value = Math.max(low, Math.min(high, record.prediction));
     node("sentiment").textContent = signed(record.prediction);
     node("verdict").textContent = word(value);
-    Object.assign(node("scale"), { min: low, max: high, value });
-    node("scale").setAttribute("aria-label", `Sentiment ${signed(record.prediction)} from ${low} to ${high}`);
+    for (const [key, each] of Object.entries({ label: "Sentiment", valuemin: low, valuemax: high, valuenow: value })) node("scale").setAttribute(`aria-${key}`, each);
+    node("scale").firstElementChild.style.left = `${(100 * (value - low)) / (high - low)}%`;
     node("low").textContent = `${signed(low)} negative`;
     node("high").textContent = `${signed(high)} positive`;
     leaning(record, leans);
