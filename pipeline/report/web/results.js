@@ -94,10 +94,14 @@ rawmsa.results = (datasets) => {
     const [a, b] = ["run-a", "run-b"].map((id) => runs[document.getElementById(id).value]);
     const names = [...new Set([...Object.keys(a.parameters), ...Object.keys(b.parameters)])].filter((name) => a.parameters[name] !== b.parameters[name]).sort();
     const rows = names.map((name) => element("tr", {}, ...[name, a.parameters[name] ?? "–", b.parameters[name] ?? "–"].map((cell) => element("td", {}, cell))));
-    const table = element("table", {}, element("thead", {}, element("tr", {}, ...["Parameter", a.name, b.name].map((name) => element("th", { scope: "col" }, name)))), element("tbody", {}, ...rows));
-    rawmsa.fill(document.getElementById("run-difference"), rows.length
-      ? element("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Parameters that differ" }, table)
-      : element("p", { class: "note" }, "No parameter differs."));
+    const number = (value) => (value === null ? "–" : value.toFixed(3));
+    for (const [name, value] of [["validation MAE", (run) => number(run.valid.mae)], ["validation Corr", (run) => number(run.valid.corr)], ["epoch kept", (run) => String(run.best_epoch)]]) {
+      rows.push(element("tr", {}, ...[name, value(a), value(b)].map((cell) => element("td", {}, cell))));
+    }
+    const table = element("table", {}, element("thead", {}, element("tr", {}, element("td"), ...[a.name, b.name].map((name) => element("th", { scope: "col" }, name)))), element("tbody", {}, ...rows));
+    rawmsa.fill(document.getElementById("run-difference"),
+      element("p", { class: "note" }, names.length ? `Parameters that differ: ${names.length}; and how well each run does.` : "No parameter differs."),
+      element("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "What differs" }, table));
     const div = document.getElementById("run-curves");
     chart(div, () => [
       [a, b].map((run, index) => line(run.curves.epoch || [], run.curves.valid_mae || [], `${"AB"[index]}: ${rawmsa.plain(run.name)}`, colour(["text", "audio"][index]))),
