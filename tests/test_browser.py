@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from pipeline import paths, tables
-from tests import browsers
+from tests import browsers, clips
 from tests.browsers import SCREENS, until
 from tests.checkouts import Checkout, copied
 
@@ -84,6 +84,7 @@ def test_every_view_opens_and_can_be_used_by_everybody(browser: Any, project: Ch
             assert page.locator("nav [aria-current=page]").get_attribute("href") == f"#{view}"
             for place in page.locator(".chart:visible").all():
                 place.locator(".main-svg").first.wait_for()
+            assert page.locator("[aria-label*=Share]").count() == 0  # plotly.js has a button that sends a chart away
             assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
             browsers.keep(page, f"report-{view}-{screen}")
             assert browsers.serious(page) == []
@@ -334,6 +335,14 @@ def test_a_hostile_name_of_an_upload_is_text(trial: Any, project: Checkout) -> N
     )
     shown(trial, "result")
     assert trial.locator("#result-title").text_content() == f"{HOSTILE}.mp4"
+
+
+def test_a_longer_clip_has_its_sentiment_over_time(trial: Any, tmp_path: Path) -> None:
+    trial.locator("#file").set_input_files(clips.make(tmp_path / "long.mp4", seconds=6.5))
+    shown(trial, "result")
+    row = until(trial, "document.querySelector('#playing .chart').data?.find((trace) => trace.name === 'sentiment')")
+    assert row["x"] == pytest.approx([2, 3, 4, 4.5], abs=0.1)  # the middles of windows of 4 s
+    assert all(isinstance(value, float) for value in row["y"])
 
 
 def test_what_the_camera_records_is_predicted(trial: Any) -> None:

@@ -34,7 +34,7 @@ IBUG = (
 )
 EYES = (33, 263)  # outer corners
 FLIP = np.diag([1.0, -1.0, -1.0])  # the pose's axes (y up, z to the viewer) -> the picture's (y down, z away)
-# MediaPipe's camera, and the mesh in it; the last two fitted on five people, within 0.5 and 1 % of a face's size.
+# MediaPipe's camera, and the mesh in it; the last two were fitted on five people (docs/decisions.md).
 FIELD = np.deg2rad(63)  # the vertical angle of view that it takes for every camera's
 MESH_CENTRE = np.array([0.0, -0.63, 3.40])  # cm, of the mesh's mean from the head's position, in the head's axes
 MESH_SIZE = 6.06  # cm, root mean square distance of IBUG from its mean

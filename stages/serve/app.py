@@ -30,7 +30,7 @@ from stages.serve.work import FILM
 KEPT_NOWHERE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 POLICY = (  # of the page: what it loads is this server's; data: the captions of a film
     "default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; "
-    "img-src data: blob:; media-src 'self' data: blob:; frame-ancestors 'none'"
+    "img-src data: blob:; media-src 'self' data: blob:; form-action 'none'; frame-ancestors 'none'"
 )
 LOOK_SECONDS = 0.1  # between two looks at a clip of which events are told
 PING_SECONDS = 2.0  # between two signs of life, by which either end notices that the other is gone

@@ -72,7 +72,7 @@
     const row = (modality) => {
       const head = facts.heads[modality], value = record[modality];
       const corr = !head || head.corr === null ? "unknown" : head.corr.toFixed(2);
-      const told = value === null ? "absent from the clip" : modality in leans ? `${signed(value)}, ${word(value)}` : `not told: the correlation is below ${facts.min_corr}, or unknown`;
+      const told = value === null ? "absent from the clip" : modality in leans ? `${signed(value)}, ${word(value)}` : `not told: its correlation is ${corr === "unknown" ? "unknown" : `below ${facts.min_corr}`}`;
       return element("tr", {}, element("th", { scope: "row" }, modality), element("td", {}, told), element("td", {}, corr));
     };
     fill(node("leans"), element("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Modalities" }, element("table", {},
@@ -96,8 +96,8 @@
     node("odd").textContent = odd;
     fill(node("downloads"), ...files.map((each) => element("a", { class: "button", href: `clips/${id}/${each}.parquet`, download: "" }, `${each}.parquet`)));
     if (windows.length) {
-      player.windows = {
-        times: windows.map(({ start, end: last }) => (start + last) / 2), present: [],
+      player.fusion = {
+        times: windows.map(({ start, end: last }) => (start + last) / 2),
         tracks: [{ name: "sentiment", unit: `windows of ${facts.window_seconds} s, at their middles`, values: windows.map(({ prediction }) => prediction) }],
       };
     }

@@ -36,6 +36,10 @@ const rawmsa = {
 
   drawings: new Map(), // by element, what draws it anew in the page's present colours
 
+  CHART: { // nothing of it leaves the page: no button that sends it to Plotly's cloud, and no address to send it to
+    responsive: true, displaylogo: false, plotlyServerURL: "", modeBarButtonsToRemove: ["sendChartToCloud", "lasso2d", "select2d"],
+  },
+
   // make: () => [traces, layout]. Drawn now, and again where light turns dark.
   chart(div, make) {
     const draw = () => {
@@ -47,7 +51,7 @@ const rawmsa = {
         margin: { l: 48, r: 12, t: 24, b: 40 }, legend: { orientation: "h", y: 1.12 }, hovermode: "closest",
         hoverlabel: { align: "left" },
       };
-      Plotly.react(div, traces, { ...common, ...layout, ...axes }, { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["lasso2d", "select2d"] });
+      Plotly.react(div, traces, { ...common, ...layout, ...axes }, rawmsa.CHART);
     };
     rawmsa.drawings.set(div, draw);
     draw();

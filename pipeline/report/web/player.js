@@ -108,9 +108,9 @@ rawmsa.words = (told, text, seek) => {
   return { element: box, at };
 };
 
-// Each track as a row of the chart: {name, unit, times, values, colour}.
+// Each track as a row of the chart: {name, unit, times, values, colour}. fusion: what is predicted, where it is told over time.
 rawmsa.rows = (told) =>
-  ["audio", "vision"].filter((name) => told[name]).flatMap((name) =>
+  ["fusion", "audio", "vision"].filter((name) => told[name]).flatMap((name) =>
     told[name].tracks.map((track) => ({ ...track, times: told[name].times, colour: name })));
 
 rawmsa.tracks = (rows, told, time) => {
@@ -129,7 +129,7 @@ rawmsa.tracks = (rows, told, time) => {
     layout[rawmsa.axis("y", index)] = { domain: [bottom + 0.02, top - 0.3 * unit], nticks: 3, zeroline: false };
     layout.annotations.push({ text: `<b>${row.name}</b> (${row.unit})`, xref: "paper", yref: "paper", x: 0, y: top, showarrow: false, xanchor: "left", yanchor: "top", font: { size: 11 } });
     top = bottom;
-    return { x: row.times, y: row.values, yaxis: `y${index ? index + 1 : ""}`, mode: "lines", connectgaps: false, name: row.name, line: { color: rawmsa.colour(row.colour), width: 1.4 } };
+    return { x: row.times, y: row.values, yaxis: `y${index ? index + 1 : ""}`, mode: row.times.length > 1 ? "lines" : "markers", connectgaps: false, name: row.name, line: { color: rawmsa.colour(row.colour), width: 1.4 } };
   });
   if (present.length) {
     const names = { vision: "face", audio: "voice" };
