@@ -8,6 +8,7 @@ from pydantic import PositiveInt
 
 from pipeline import paths
 from pipeline.params import Block
+from pipeline.report.facts import Dataset
 from pipeline.tables import read_json
 
 
@@ -20,8 +21,8 @@ class Params(Block):
     examples: PositiveInt  # clips shown whose u-labels part most from the m-label
 
 
-def write(options: Params) -> None:
-    """Write data/report anew. The same inputs give the same bytes.
+def write(options: Params) -> list[Dataset]:
+    """Write data/report anew, save its cards. The same inputs give the same bytes. Returns what was read, for those.
 
     Raises TableError where ingest's or evaluate's files are missing.
     """
@@ -49,3 +50,4 @@ def write(options: Params) -> None:
     for name, content in files.items():
         (paths.REPORT / name).write_bytes(content)
     print(f"report: {len(datasets)} data sets, {len(plots)} plots; open {paths.REPORT / 'index.html'}")
+    return datasets

@@ -25,7 +25,7 @@ UNKNOWN = {  # of a data set that has nothing but refused rows
     "redistribute": False,
     "synthetic": False,
 }
-SPOKEN = ["id", "text", "spoken", "source", "confidence", "flags"]
+SPOKEN = ["id", "text", "spoken", "source", "model", "confidence", "flags"]
 EXTRACTED = ["id", "status", "reason", "flags", "n_frames", "mask"]
 
 
