@@ -178,7 +178,10 @@ def _recipe(run: Mapping[str, Any]) -> list[tuple[str, str]]:
     made = [
         ("network", f"{run['network']}, preset {run['preset']}, values {run['values']}.{run['block']}"),
         ("changes", json.dumps(_told(run["changes"])) if run["changes"] else "none"),
-        ("text", f"{named(run['encoder'])} ({named(run['hyper']['text'])}), SHA-256 {run['encoder_sha256']}"),
+        (
+            "text",
+            f"{data_card.encoder(run['encoder'])} ({named(run['hyper']['text'])}), SHA-256 {run['encoder_sha256']}",
+        ),
         ("recogniser", _heard_by(run)),
     ]
     for modality in ("audio", "vision"):
@@ -198,7 +201,7 @@ def _heard_by(run: Mapping[str, Any]) -> str:
     recognisers = _recognisers(run)
     if recognisers is None:
         return f"not known: {paths.TRANSCRIPTS} has none of {run['dataset']}"
-    return ", ".join(map(named, recognisers)) or "none asked"
+    return ", ".join(map(data_card.recogniser, recognisers)) or "none asked"
 
 
 def _recognisers(run: Mapping[str, Any]) -> list[str] | None:

@@ -72,19 +72,25 @@ def language(code: str) -> str:
 
 
 def named(source: str) -> str:
-    """A model as a card names it: of a file or folder of this machine the name alone."""
+    """A file or a model as a card names it: of one of this machine the name alone."""
     return Path(source).name if Path(source).is_absolute() else source
 
 
-def licences(encoder: str | None, extractors: Iterable[str], recognisers: Iterable[str]) -> Iterator[str]:
-    """Notes, not advice: of what the features, and so the weights, were made with."""
-    if encoder:
-        known = "all-MiniLM-L6-v2: Apache-2.0" if encoder == assets.PACKAGED else f"{named(encoder)}: its own"
-        yield f"text encoder {known}"
+def encoder(source: str) -> str:
+    return "all-MiniLM-L6-v2" if source == assets.PACKAGED else named(source)
+
+
+def recogniser(source: str) -> str:
+    return "Whisper tiny.en" if source == assets.PACKAGED else named(source)
+
+
+def licences(text: str | None, extractors: Iterable[str], recognisers: Iterable[str]) -> Iterator[str]:
+    """Notes, not advice: of what the features, and so the weights, were made with. text: the encoder."""
+    if text:
+        yield f"text encoder {encoder(text)}: {'Apache-2.0' if text == assets.PACKAGED else 'its own'}"
     yield from (LICENCES[name] for name in sorted(set(extractors)) if name in LICENCES)
     for name in sorted(recognisers):
-        known = "Whisper tiny.en, run by faster-whisper: MIT" if name == assets.PACKAGED else f"{named(name)}: its own"
-        yield f"speech recogniser {known}"
+        yield f"speech recogniser {recogniser(name)}: {'MIT' if name == assets.PACKAGED else 'its own'}"
 
 
 def _sections(data: Dataset) -> Iterator[str]:
@@ -101,7 +107,7 @@ def _sections(data: Dataset) -> Iterator[str]:
     yield "## How it was processed"
     recognisers = sorted({row["model"] for row in data.transcripts.values()} - {None})
     processed = [(name, facts[name]) for name in PROCESSED]
-    processed.append(("Recogniser", ", ".join(map(named, recognisers)) or "none asked"))
+    processed.append(("Recogniser", ", ".join(map(recogniser, recognisers)) or "none asked"))
     processed += [(modality, _extraction(recorded)) for modality, recorded in made.items()]
     yield table("Words, tokens and frames, by what made them.", ("", ""), processed)
     yield "## Quality"
@@ -147,7 +153,7 @@ def _extraction(recorded: Mapping[str, Any]) -> str:
     if "extractor" in recorded:
         said.append(f"{recorded['extractor']}, version {recorded['version']}, {recorded['library']}")
     if "encoder" in recorded:
-        said.append(f"tokens of {named(recorded['encoder'])}, at most {recorded['max_tokens']}")
+        said.append(f"tokens of {encoder(recorded['encoder'])}, at most {recorded['max_tokens']}")
     if "columns" in recorded:
         said.append(f"{len(recorded['columns'])} columns")
     if recorded.get("rate_hz"):
