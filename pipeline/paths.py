@@ -25,6 +25,7 @@ PREDICTIONS = DATA / "predictions.parquet"
 METRICS = DATA / "metrics.json"
 PLOTS = DATA / "plots"  # what `dvc plots` draws
 REPORT = DATA / "report"
+CARDS = REPORT / "cards"  # models/<dataset>-<network>-<seed>.md, datasets/<dataset>.md
 EXPORT = DATA / "export"
 SHOW = DATA / "show"  # the pictures of `rawmsa show`
 EXPERIMENTS = DATA / "experiments"  # what `rawmsa experiment` asks for: <dataset>/<name>.json

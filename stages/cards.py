@@ -1,76 +1,85 @@
-"""Model cards, in the form of the Hugging Face hub: what a run is, how well it does, what it is for, and whose licences hold.
+"""Cards of the runs, in the form of the Hugging Face hub: what a run is, what it was made from, how good it is and for what.
 
-One for every run of data/runs beside the report, and the one of a folder of `rawmsa publish`. Numbers alone: no face, voice,
-transcript or clip's name of any data set.
+A card is meant to travel: no face, voice, transcript or clip's name of any data set, no path of this machine.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 
 from model import checkpoint, find, metrics
 from model.intervals import Bootstrap, Interval
-from pipeline import assets, paths, tables
-from pipeline.errors import TableError
+from pipeline import paths, tables
+from pipeline.report import data_card
 from pipeline.report import tables as report
-from pipeline.report.data_card import FOLDER, LICENCES
+from pipeline.report.data_card import named
+from pipeline.report.facts import Dataset
 
 Score = tuple[float | None, Interval]
-Place = tuple[str, str]  # the file that has every parameter, and what --run of rawmsa predict takes
 
 
-def write() -> None:
-    """data/report/cards/models/<dataset>-<run>.md of every run. The same runs give the same bytes."""
-    folder = FOLDER / "models"
-    folder.mkdir(parents=True, exist_ok=True)
-    for file in sorted(paths.RUNS.glob(f"*/*/{checkpoint.RUN}")):
-        name = "-".join(file.parent.parts[-2:])
-        (folder / f"{name}.md").write_text(card(file.parent, name))
+@dataclass(frozen=True)
+class Measured:
+    """A run and the labels of its training table.
 
-
-def card(folder: Path, name: str, published: bool = False) -> str:
-    """The model card of a run's folder; of what `rawmsa publish` makes of it.
-
-    Raises TableError where its data set has no training table.
+    splits: labelled clips and their videos by split; scores: each measure of the test split with its 95 % interval over
+    videos, none where nothing is tested.
     """
-    run = checkpoint.describe(folder)
-    place = (
-        (checkpoint.PUBLISHED, "FOLDER   # this folder; rawmsa installed")
-        if published
-        else (checkpoint.RUN, _called(run))
-    )
-    return _card(run, _scores(folder, run), name, place)
+
+    splits: dict[str, tuple[int, int]]
+    scores: dict[str, Score]
 
 
-def _scores(folder: Path, run: Mapping[str, Any]) -> tuple[dict[str, Score], int, int]:
-    """Each measure of the test split with its 95 % interval over videos; clips and videos."""
+def write(datasets: Sequence[Dataset]) -> None:
+    """data/report/cards anew: one of every run of data/runs, one of every data set that has clips."""
+    cards = {}
+    for folder in sorted(file.parent for file in paths.RUNS.glob(f"*/*/{checkpoint.RUN}")):
+        name = f"{folder.parent.name}-{folder.name}"
+        run = checkpoint.describe(folder)
+        cards[paths.CARDS / "models" / f"{name}.md"] = card(run, measured(folder, run), name)
+    for data in datasets:
+        if data.clips:
+            cards[paths.CARDS / "datasets" / f"{data.name}.md"] = data_card.text(data)
+    shutil.rmtree(paths.CARDS, ignore_errors=True)
+    for file, text in cards.items():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    print(f"report: {len(cards)} cards of runs and data sets lie in {paths.CARDS}")
+
+
+def measured(folder: Path, run: Mapping[str, Any]) -> Measured | None:
+    """None where the data set has no training table, whose labels it takes. Raises TableError."""
     file = paths.table(run["dataset"])
     if not file.is_dir():
-        raise TableError(
-            f"{run['dataset']} has no training table {file}, whose labels the card's numbers need: dvc repro"
-        )
+        return None
     table = tables.read_arrow(file).select(["id", "video_id", "label"]).to_pylist()
     truth = {row["id"]: row for row in table if row["label"] is not None}
-    rows = tables.read(folder / checkpoint.PREDICTIONS, ["id", "split", "fusion"]).to_pylist()
-    tested = [row for row in rows if row["split"] == "test" and row["id"] in truth]
-    if not tested:
-        return {}, 0, 0
+    predicted = tables.read(folder / checkpoint.PREDICTIONS, ["id", "split", "fusion"]).to_pylist()
+    rows = [row | truth[row["id"]] for row in predicted if row["id"] in truth]
+    of_split = {split: [row for row in rows if row["split"] == split] for split in tables.SPLITS}
+    splits = {split: (len(some), len({row["video_id"] for row in some})) for split, some in of_split.items() if some}
+    return Measured(splits, _scores(run, of_split["test"]) if of_split["test"] else {})
+
+
+def _scores(run: Mapping[str, Any], tested: Sequence[Mapping[str, Any]]) -> dict[str, Score]:
     predictions = np.array([row["fusion"] for row in tested], np.float32)
-    labels = np.array([truth[row["id"]]["label"] for row in tested], np.float32)
-    bootstrap = Bootstrap([truth[row["id"]]["video_id"] for row in tested])
-    found = metrics.score(run["convention"], predictions, labels)
+    labels = np.array([row["label"] for row in tested], np.float32)
+    bootstrap = Bootstrap([row["video_id"] for row in tested])
     intervals = bootstrap.intervals(bootstrap.draws(run["convention"], predictions[None], labels))
-    return {name: (value, intervals.get(name)) for name, value in found.items()}, len(tested), bootstrap.videos
+    found = metrics.score(run["convention"], predictions, labels)
+    return {name: (value, intervals.get(name)) for name, value in found.items()}
 
 
-def _card(run: Mapping[str, Any], scores: tuple[dict[str, Score], int, int], name: str, place: Place) -> str:
-    """Its YAML is huggingface_hub's."""
+def card(run: Mapping[str, Any], found: Measured | None, name: str) -> str:
+    """The model card of a run.json under a name (its YAML by huggingface_hub)."""
     from huggingface_hub import EvalResult, ModelCardData
 
-    measured, clips, videos = scores
     results = [
         EvalResult(
             task_type="other",
@@ -82,10 +91,10 @@ def _card(run: Mapping[str, Any], scores: tuple[dict[str, Score], int, int], nam
             metric_name=_title(run, measure),
             metric_value=value,
         )
-        for measure, (value, _) in measured.items()
+        for measure, (value, _) in (found.scores if found else {}).items()
         if value is not None
     ]
-    data = ModelCardData(
+    about = ModelCardData(
         language=run["language"],
         license="other",
         license_name="see-licences-below",
@@ -95,37 +104,47 @@ def _card(run: Mapping[str, Any], scores: tuple[dict[str, Score], int, int], nam
         model_name=name if results else None,
         eval_results=results or None,
     )
-    return f"---\n{data.to_yaml()}\n---\n\n" + "\n\n".join(_sections(run, measured, clips, videos, place)) + "\n"
+    return data_card.card(about, list(_sections(run, found)))
 
 
-def _sections(
-    run: Mapping[str, Any], measured: Mapping[str, Score], clips: int, videos: int, place: Place
-) -> list[str]:
+def _sections(run: Mapping[str, Any], found: Measured | None) -> Iterator[str]:
     title, (low, high) = find(run["network"]).TITLE, run["label_range"]
-    made = " The data are synthetic: the numbers say that the software works, and nothing of people." * run["synthetic"]
-    return [
-        f"# {title}, trained on {run['dataset']}",
+    yield f"# {title}, trained on {run['dataset']}"
+    yield (
         f"Predicts the sentiment of a clip in which somebody speaks, from {low:g} (negative) to {high:g} (positive), from words, "
-        f"voice and face. Trained by rawmsa from seed {run['seed']}; `{place[0]}` has every parameter.{made}",
-        "## Use",
-        f"```bash\nrawmsa predict CLIP --run {place[1]}\n```",
-        "## Results",
-        _results(run, measured, clips, videos),
-        "## How it was made",
-        _table("Every value is in the configuration.", ("", ""), _recipe(run), ""),
-        "## Intended use",
-        f"Research on multimodal sentiment. It was trained on {run['dataset']} alone ({_language(run['language'])}); on other speakers, "
-        "recordings, languages or labels measure it first. Not for decisions about a person: employment, health, credit, policing.",
-        "## Limits",
+        f"voice and face. Trained by rawmsa from seed {run['seed']}.{f' {data_card.SYNTHETIC}' * run['synthetic']}"
+    )
+    yield "## Use"
+    yield (
+        "```bash\nrawmsa predict CLIP --run FOLDER   # what rawmsa publish made of this run; rawmsa installed\n```"
+        if run["weights"]
+        else "Its weights were not kept: set train.keep to all in params.yaml and train it again."
+    )
+    yield "## Results"
+    yield _results(run, found)
+    yield "## Data"
+    yield _data(run, found)
+    yield "## How it was made"
+    yield data_card.table("Recorded when it was trained.", ("", ""), _recipe(run))
+    yield f"```yaml\n{yaml.safe_dump(_told(run['hyper']), sort_keys=False)}```"
+    yield "## Intended use"
+    yield (
+        f"Research on multimodal sentiment. It was trained on {run['dataset']} alone ({data_card.language(run['language'])}); on other "
+        "speakers, recordings, languages or labels measure it first. Not for decisions about a person: employment, health, credit, policing."
+    )
+    yield "## Limits"
+    yield (
         "It tells what annotators would have said of a clip, not what a person feels. It was not measured by speakers' age, sex, accent or "
-        "skin. Clips without a face, a voice or words lack that modality, which is flagged, and are predicted from the others.",
-        "## Licences",
-        "\n".join(f"- {line}" for line in _licences(run)),
-    ]
+        "skin. Clips without a face, a voice or words lack that modality, which is flagged, and are predicted from the others."
+    )
+    yield "## Licences"
+    yield "\n".join(f"- {note}" for note in _licences(run))
 
 
-def _results(run: Mapping[str, Any], measured: Mapping[str, Score], clips: int, videos: int) -> str:
-    if not measured:
+def _results(run: Mapping[str, Any], found: Measured | None) -> str:
+    if found is None:
+        return f"Not measured: {paths.table(run['dataset'])}, whose labels the numbers need, is not there."
+    if not found.scores:
         return "The data set has no test split with labels: nothing was measured."
     rows = [
         (
@@ -133,14 +152,11 @@ def _results(run: Mapping[str, Any], measured: Mapping[str, Score], clips: int, 
             report.rounded(name, value) or "-",
             f"{report.rounded(name, interval[0])} to {report.rounded(name, interval[1])}" if interval else "-",
         )
-        for name, (value, interval) in measured.items()
+        for name, (value, interval) in found.scores.items()
     ]
+    clips, videos = found.splits["test"]
     told = f"Test split: {clips} clips of {videos} videos, one seed. Intervals: 95 %, bootstrapped over videos. Acc and F1 in percent."
-    return _table(told, ("measure", "value", "interval"), rows, report.NOTES[run["convention"]])
-
-
-def _called(run: Mapping[str, Any]) -> str:
-    return f"{run['dataset']}/{run['network']}-{run['seed']}"
+    return data_card.table(told, ("measure", "value", "interval"), rows, report.NOTES[run["convention"]])
 
 
 def _title(run: Mapping[str, Any], measure: str) -> str:
@@ -150,11 +166,23 @@ def _title(run: Mapping[str, Any], measure: str) -> str:
     return f"{title} ({measure})" if len(columns.get(title, ())) > 1 else title
 
 
+def _data(run: Mapping[str, Any], found: Measured | None) -> str:
+    if found is None:
+        return f"{run['dataset']}; its clips are not counted for the same reason."
+    rows = [(split, f"{clips:,}", f"{videos:,}") for split, (clips, videos) in found.splits.items()]
+    told = f"{run['dataset']}: labelled clips by split. It learned from train, its epoch was chosen on valid."
+    return data_card.table(told, ("split", "clips", "videos"), rows)
+
+
 def _recipe(run: Mapping[str, Any]) -> list[tuple[str, str]]:
     made = [
         ("network", f"{run['network']}, preset {run['preset']}, values {run['values']}.{run['block']}"),
-        ("changes", json.dumps(run["changes"]) if run["changes"] else "none"),
-        ("text", f"{run['encoder']} ({run['hyper']['text']}), SHA-256 {run['encoder_sha256']}"),
+        ("changes", json.dumps(_told(run["changes"])) if run["changes"] else "none"),
+        (
+            "text",
+            f"{data_card.encoder(run['encoder'])} ({named(run['hyper']['text'])}), SHA-256 {run['encoder_sha256']}",
+        ),
+        ("recogniser", _heard_by(run)),
     ]
     for modality in ("audio", "vision"):
         if recorded := (run["extraction"] or {}).get(modality):
@@ -165,18 +193,24 @@ def _recipe(run: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [*made, ("weights", f"of epoch {best}"), ("computed", f"in {run['precision']}; {versions}")]
 
 
+def _told(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: named(value) if key == "text" else value for key, value in settings.items()}
+
+
+def _heard_by(run: Mapping[str, Any]) -> str:
+    recognisers = _recognisers(run)
+    if recognisers is None:
+        return f"not known: {paths.TRANSCRIPTS} has none of {run['dataset']}"
+    return ", ".join(map(data_card.recogniser, recognisers)) or "none asked"
+
+
+def _recognisers(run: Mapping[str, Any]) -> list[str] | None:
+    """Those that were asked for words of the data set, or their times; None where its transcripts are not there."""
+    file = paths.transcripts(run["dataset"])
+    return sorted(set(tables.read(file, ["model"])["model"].to_pylist()) - {None}) if file.is_file() else None
+
+
 def _licences(run: Mapping[str, Any]) -> list[str]:
-    """Notes, not advice: of what the weights were made from."""
-    extractors = {(run["extraction"] or {}).get(modality, {}).get("extractor") for modality in ("audio", "vision")}
-    notes = [text for name, text in LICENCES.items() if name in extractors]
-    encoder = LICENCES["encoder"] if run["encoder"] == assets.PACKAGED else f"text encoder {run['encoder']}: its own"
+    extractors = [(run["extraction"] or {}).get(modality, {}).get("extractor", "") for modality in ("audio", "vision")]
     data = f"data set {run['dataset']}: its own; whether weights trained on it may be passed on is for it to say"
-    return [encoder, *notes, data, "rawmsa: MIT"]
-
-
-def _table(caption: str, header: tuple[str, ...], rows: Sequence[tuple[str, ...]], note: str) -> str:
-    return report.markdown([report.Table(caption, header, rows, note)]).strip()
-
-
-def _language(code: str) -> str:
-    return {"en": "English", "zh": "Chinese"}.get(code, code)
+    return [*data_card.licences(run["encoder"], extractors, _recognisers(run) or []), data, "rawmsa: MIT"]

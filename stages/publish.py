@@ -10,7 +10,7 @@ from typing import Any
 
 from model import checkpoint
 from model.vectors import FINETUNED, FROZEN
-from pipeline import assets, tables
+from pipeline import assets, paths, tables
 from pipeline.errors import TableError
 from stages import cards, evaluate
 
@@ -25,12 +25,16 @@ def main(name: str, to: Path) -> None:
     _check(run)
     if to.is_file() or (to.is_dir() and any(to.iterdir())):
         raise TableError(f"{to} is there already, and not empty. Name a folder that is empty, or none yet: --to FOLDER")
-    written = cards.card(run_folder, to.name, published=True)
+    measured = cards.measured(run_folder, run)
+    if measured is None:
+        raise TableError(
+            f"{run['dataset']} has no training table {paths.table(run['dataset'])}, whose labels the card's numbers need: dvc repro"
+        )
     to.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(run_folder / checkpoint.WEIGHTS, to / checkpoint.PUBLISHED_WEIGHTS)
     told = {key: value for key, value in run.items() if key not in OWN}
     tables.write_json(to / checkpoint.PUBLISHED, {"model_type": "rawmsa", **told})
-    (to / CARD).write_text(written)
+    (to / CARD).write_text(cards.card(run, measured, to.name))
     size = sum(file.stat().st_size for file in to.iterdir()) / 2**20
     print(
         f"publish: {run_folder} lies in {to} ({size:.1f} MiB): {', '.join(sorted(file.name for file in to.iterdir()))}"

@@ -1,9 +1,8 @@
-"""report: all of these -> data/report (index.html and media, tables.md, tables.csv, tables.tex, plots, cards)."""
+"""report: all of these -> data/report (index.html, tables.md, tables.csv, tables.tex, plots, cards)."""
 
 from pipeline import params, report
 from stages import cards
 
 
 def main() -> None:
-    report.write(params.load("report", report.Params))
-    cards.write()
+    cards.write(report.write(params.load("report", report.Params)))

@@ -1,6 +1,7 @@
 """What a disk, a clock or a kill may do: an error that says what to do, nothing lost, and the same bytes afterwards."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -164,10 +165,10 @@ def test_more_failures_than_allowed_decide_the_exit_code(project: Path) -> None:
 
 
 def test_media_reads_nothing_without_its_guard() -> None:
-    """media.py alone opens what users bring."""
+    """media.py alone opens what users bring; films are written elsewhere too."""
     others = [file for folder in ("pipeline", "stages", "model") for file in (ROOT / folder).rglob("*.py")]
     for file in others:
-        text = file.read_text()
+        text = re.sub(r'av\.open\(str\(\w+\), "w",', "", file.read_text())
         if file.name != "media.py" and "demo" not in file.parts:
             assert "av.open(" not in text and "VideoCapture" not in text and "ffmpeg.input" not in text, file
     assert media.FORMATS.count("concat") == media.FORMATS.count("hls") == 0

@@ -11,7 +11,7 @@ from markdown_it import MarkdownIt
 from pipeline import paths, report, tables
 from pipeline.errors import TableError
 from pipeline.report import experiments
-from tests.projects import FLOOR, SCORES, SIMS, clips, film, ingest, measured, scored, write
+from tests.projects import FLOOR, SCORES, SIMS, clips, content, film, ingest, measured, scored, write
 
 SHARED = Path(__file__).parents[2] / "shared"
 SECRET = "they said <it>"
@@ -392,4 +392,4 @@ def _text(name: str) -> str:
 
 
 def _contents() -> dict[str, bytes]:
-    return {file.name: file.read_bytes() for file in paths.REPORT.iterdir()}
+    return content(paths.REPORT)

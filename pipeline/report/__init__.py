@@ -11,6 +11,7 @@ from pydantic import PositiveInt
 
 from pipeline import paths
 from pipeline.params import Block
+from pipeline.report.facts import Dataset
 from pipeline.tables import read_json
 
 
@@ -24,12 +25,12 @@ class Params(Block):
     examples: PositiveInt  # clips shown whose u-labels part most from the m-label
 
 
-def write(options: Params) -> None:
-    """Write data/report anew. The same inputs give the same bytes.
+def write(options: Params) -> list[Dataset]:
+    """Write data/report anew, save its cards. The same inputs give the same bytes. Returns what was read, for those.
 
     Raises TableError where ingest's or evaluate's files are missing.
     """
-    from pipeline.report import data_card, experiments, explore, facts, page, published, tables
+    from pipeline.report import experiments, explore, facts, page, published, tables
 
     datasets, metrics = facts.read(), read_json(paths.METRICS)
     results = tables.results(datasets, metrics)
@@ -38,8 +39,7 @@ def write(options: Params) -> None:
     plots = {plot.file: plot.content for section in sections for plot in section.files}
     made = [(r, page.may_show(data, options)) for data in datasets for r in experiments.ordered(data.experiments)]
     paths.REPORT.mkdir(parents=True, exist_ok=True)
-    for stale in (paths.REPORT / explore.MEDIA, data_card.FOLDER):
-        shutil.rmtree(stale, ignore_errors=True)
+    shutil.rmtree(paths.REPORT / explore.MEDIA, ignore_errors=True)
     found = []
     for data in datasets:
         shown = page.may_show(data, options)
@@ -60,14 +60,5 @@ def write(options: Params) -> None:
         stale.unlink()
     for name, content in files.items():
         (paths.REPORT / name).write_bytes(content)
-    _write_cards({data.name: data_card.card(data) for data in datasets if data.clips})
     print(f"report: {len(datasets)} data sets, {len(plots)} plots; open {paths.REPORT / 'index.html'}")
-
-
-def _write_cards(cards: dict[str, str]) -> None:
-    from pipeline.report.data_card import FOLDER
-
-    folder = FOLDER / "datasets"
-    folder.mkdir(parents=True)
-    for name, content in cards.items():
-        (folder / f"{name}.md").write_text(content)
+    return datasets

@@ -1,125 +1,179 @@
-"""Data cards, in the form of the Hugging Face hub: what a data set holds, how it was processed, how good it is, whose it is.
+"""A data card, in the form of the Hugging Face hub: what a data set holds, how it was processed, how good that is.
 
-Counts alone: no face, voice, transcript or clip's name, whatever dataset.yaml and report.show_all say.
+It is meant to travel: counts and the names of tools, never a clip's name, face, voice or words, whatever dataset.yaml allows.
 """
 
 import json
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from pipeline import paths
+from pipeline import assets, paths, tables
 from pipeline.report import data_page
-from pipeline.report.facts import Dataset, Row
+from pipeline.report.facts import Dataset
 from pipeline.report.tables import Table, markdown
-from pipeline.tables import UNIMODAL, metadata
 
-FOLDER = paths.REPORT / "cards"
-LICENCES = {  # notes, not advice: of what features and weights are made with
-    "encoder": "text encoder all-MiniLM-L6-v2: Apache-2.0",
-    "recogniser": "Whisper tiny.en, which heard the words that nobody had written down: MIT",
+if TYPE_CHECKING:
+    from huggingface_hub import CardData
+
+# Of data_page.facts, which section of the card; what is in none says what the data set holds.
+PROCESSED = ("Transcripts", "Recogniser's mean confidence")
+QUALITY = (
+    "Frames with a face",
+    "Voiced frames of sound",
+    "Degraded (the flags say how)",
+    "Failed in extraction",
+    "Refused",
+)
+LEAKAGE = (
+    "Videos in several splits",
+    "Texts in several splits",
+    "Contents in several splits",
+    "Contents that occur more than once",
+)
+COUNTED = ("Refused, by reason", "Flags")  # of data_page.tables: those that name no clip
+SIZES = {1_000: "n<1K", 10_000: "1K<n<10K", 100_000: "10K<n<100K", 1_000_000: "100K<n<1M"}  # as the hub writes them
+LICENCES = {  # by extractor
     "landmarks": "MediaPipe's face landmarker, which makes the vision frames: Apache-2.0",
-    "egemaps": "openSMILE, which makes the acoustic frames: free for research and education alone",
+    "egemaps": "openSMILE, which makes the acoustic frames: free for research and education alone; a product with its features, or "
+    "with models made of them, needs a commercial licence of audEERING",
+    "mfcc": "librosa, which makes the acoustic frames: ISC",
+    tables.IMPORTED: "imported features: their makers'",
 }
-SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))  # the hub's words
-RECIPE = ("extractor", "version", "library", "params", "rate_hz")  # of a feature file's metadata
+SYNTHETIC = "The data are synthetic: the numbers say that the software works, and nothing of people."
 
 
-def card(data: Dataset) -> str:
-    """The data card of a data set with clips; its YAML is huggingface_hub's."""
+def text(data: Dataset) -> str:
+    """The card of a data set that has clips."""
     from huggingface_hub import DatasetCardData
 
-    header = DatasetCardData(
+    about = DatasetCardData(
         language=data.settings["language"],
-        license="other",
-        license_name="the-data-sets-own",
+        license="unknown",
+        multilinguality="monolingual",
+        size_categories=next((size for most, size in SIZES.items() if len(data.clips) < most), "1M<n<10M"),
+        task_categories=["other"],
         pretty_name=data.title,
-        size_categories=next((word for most, word in SIZES if len(data.clips) < most), "n>1M"),
         tags=["multimodal-sentiment-analysis", *(["synthetic"] if data.synthetic else [])],
     )
-    return f"---\n{header.to_yaml()}\n---\n\n" + "\n\n".join(_sections(data)) + "\n"
+    return card(about, list(_sections(data)))
+
+
+def card(about: "CardData", sections: Sequence[str]) -> str:
+    return f"---\n{about.to_yaml()}\n---\n\n" + "\n\n".join(sections) + "\n"
+
+
+def table(caption: str, header: tuple[str, ...], rows: Sequence[tuple[str, ...]], note: str = "") -> str:
+    return markdown([Table(caption, header, rows, note)]).strip()
+
+
+def language(code: str) -> str:
+    return {"en": "English", "zh": "Chinese"}.get(code, code)
+
+
+def named(source: str) -> str:
+    """A file or a model as a card names it: of one of this machine the name alone."""
+    return Path(source).name if Path(source).is_absolute() else source
+
+
+def encoder(source: str) -> str:
+    return "all-MiniLM-L6-v2" if source == assets.PACKAGED else named(source)
+
+
+def recogniser(source: str) -> str:
+    return "Whisper tiny.en" if source == assets.PACKAGED else named(source)
+
+
+def licences(text: str | None, extractors: Iterable[str], recognisers: Iterable[str]) -> Iterator[str]:
+    """Notes, not advice: of what the features, and so the weights, were made with. text: the encoder."""
+    if text:
+        yield f"text encoder {encoder(text)}: {'Apache-2.0' if text == assets.PACKAGED else 'its own'}"
+    yield from (LICENCES[name] for name in sorted(set(extractors)) if name in LICENCES)
+    for name in sorted(recognisers):
+        yield f"speech recogniser {recogniser(name)}: {'MIT' if name == assets.PACKAGED else 'its own'}"
 
 
 def _sections(data: Dataset) -> Iterator[str]:
+    facts, made = dict(data_page.facts(data)), _made(data.name)
+    held = [name for name in facts if name not in (*PROCESSED, *QUALITY, *LEAKAGE)]
+    low, high = data.label_range
     yield f"# {data.title}"
     yield (
-        "Clips in which somebody speaks, for multimodal sentiment analysis: what rawmsa found in them. The videos and texts are "
-        "not part of this card."
+        f"Clips in which somebody speaks ({language(data.settings['language'])}), for their sentiment from {low:g} (negative) to "
+        f"{high:g} (positive), as rawmsa read and processed them.{f' {SYNTHETIC}' * data.synthetic}"
     )
     yield "## What it holds"
-    yield _table("", ("", ""), [*data_page.facts(data), *_unimodal(data)])
+    yield table("Counted by rawmsa.", ("", ""), [(name, facts[name]) for name in held])
     yield "## How it was processed"
-    yield _table("Every parameter is in the files' own metadata.", ("", "", ""), list(_recipes(data)))
+    recognisers = sorted({row["model"] for row in data.transcripts.values()} - {None})
+    processed = [(name, facts[name]) for name in PROCESSED]
+    processed.append(("Recogniser", ", ".join(map(recogniser, recognisers)) or "none asked"))
+    processed += [(modality, _extraction(recorded)) for modality, recorded in made.items()]
+    yield table("Words, tokens and frames, by what made them.", ("", ""), processed)
     yield "## Quality"
-    yield from _quality(data)
+    yield table("A clip that is refused is not in the data set.", ("", ""), [(name, facts[name]) for name in QUALITY])
+    for found in data_page.tables(data, shown=False):
+        if found.caption in COUNTED and found.rows:
+            yield markdown([found]).strip()
     yield "## Leakage"
+    elsewhere = [
+        (f"Contents that {other} holds too", f"{len(ids):,}")
+        for other, ids in data.settings.get("elsewhere", {}).items()
+    ]
+    shared = [*((name, facts[name]) for name in LEAKAGE), *elsewhere]
+    yield table("What is shared makes figures flatter; it is told, and nothing is left out for it.", ("", ""), shared)
+    yield "## Provenance and licences"
+    may = data.settings["redistribute"]
     yield (
-        "Videos, texts or contents that lie in several splits, and contents that occur more than once or in another data set too, are "
-        f"counted above; contents shared with {', '.join(data.settings.get('elsewhere', {})) or 'no other data set of the project'}."
+        f"Its description (dataset.yaml) {'says' if may else 'does not say'} that pictures, transcripts and clips may be passed on. "
+        "Under which licence its makers gave it rawmsa does not know: ask them. This card holds none of its clips, words or names."
     )
-    yield "## Use"
-    yield (
-        "```python\nimport pyarrow.parquet as pq\n\n"
-        f"audio = pq.read_table({str(paths.features('audio', data.name))!r})  # a row a clip; x: (frames, columns)\n"
-        f"labels = pq.read_table({str(paths.LABELS)!r}, filters=[('dataset', '==', {data.name!r})])\n```"
-    )
+    extractors = [recorded.get("extractor", "") for recorded in made.values()]
+    notes = licences(made.get("text", {}).get("encoder"), extractors, recognisers)
+    yield "\n".join(f"- {note}" for note in (*notes, "rawmsa: MIT"))
     yield "## Limits"
     yield (
-        "Labels are what annotators said of a clip, not what the person felt. Nothing here was counted by speakers' age, sex, accent or skin. "
-        "Recognised words have the recogniser's errors; frames without a face or a voice are masked."
+        "A label is what annotators said of a clip, not what a person felt. Nothing is known here of who speaks: age, sex, accent and "
+        "skin are neither balanced nor counted. Words that a recogniser heard have errors, and frames are as good as their extractor's eye and ear."
     )
-    yield "## Provenance and licences"
-    yield "\n".join(f"- {line}" for line in _licences(data))
+    yield "## How to load it"
+    yield "In the folder in which rawmsa ran. Match rows by `id`: the files of a folder come in no order of clips."
+    yield f"```python\n{_snippet(data, made)}\n```"
 
 
-def _unimodal(data: Dataset) -> Iterator[tuple[str, str]]:
-    for modality, column in UNIMODAL.items():
-        if count := sum(row[column] is not None for row in data.labels.values()):
-            yield f"Human labels of {modality} alone", f"{count:,}"
+def _made(dataset: str) -> dict[str, Mapping[str, Any]]:
+    """What the feature files say of themselves, by modality; one without a file is left out."""
+    files = {modality: paths.features(modality, dataset) for modality in tables.MODALITIES}
+    return {modality: tables.metadata(file) for modality, file in files.items() if file.exists()}
 
 
-def _recipes(data: Dataset) -> Iterator[tuple[str, str, str]]:
-    models = Counter(row["model"] for row in data.transcripts.values() if row["source"] == "recogniser")
-    for model, count in sorted(models.items()):
-        yield "transcripts", f"recogniser {model}", f"{count:,} clips"
-    for modality in ("text", "audio", "vision"):
-        file = paths.features(modality, data.name)
-        if file.exists():
-            told = metadata(file)
-            recipe = {key: told[key] for key in (*RECIPE, "encoder", "max_tokens") if told.get(key) is not None}
-            yield modality, str(recipe.pop("extractor", recipe.pop("encoder", "-"))), json.dumps(recipe, sort_keys=True)
+def _extraction(recorded: Mapping[str, Any]) -> str:
+    """What made one modality's file, in words."""
+    said = []
+    if "extractor" in recorded:
+        said.append(f"{recorded['extractor']}, version {recorded['version']}, {recorded['library']}")
+    if "encoder" in recorded:
+        said.append(f"tokens of {encoder(recorded['encoder'])}, at most {recorded['max_tokens']}")
+    if "columns" in recorded:
+        said.append(f"{len(recorded['columns'])} columns")
+    if recorded.get("rate_hz"):
+        said.append(f"{recorded['rate_hz']:g} frames a second")
+    if "params" in recorded:
+        said.append(json.dumps(recorded["params"]))
+    return "; ".join(said)
 
 
-def _quality(data: Dataset) -> Iterator[str]:
-    refused = Counter(row["reason"] for row in data.refused)
-    failed = Counter(
-        f"{modality}: {row['reason']}" for modality, part in data.extractions.items() for row in part.failed
-    )
-    flags = Counter(flag for clip in data.clips for flag in data.flags(clip))
-    for caption, counts in (("Refused", refused), ("Failed in extraction", failed), ("Flags", flags)):
-        if counts:
-            yield _table(caption, ("Reason", "Count"), data_page.counted(counts))
-    if not (refused or failed or flags):
-        yield "Nothing was refused, nothing failed, and no clip is flagged."
-
-
-def _licences(data: Dataset) -> Iterator[str]:
-    yield f"data set {data.name}: its own" + (", made by rawmsa demo" if data.synthetic else "")
-    yield (
-        "its dataset.yaml says that videos and texts may be passed on (redistribute: true)"
-        if data.settings["redistribute"]
-        else "its dataset.yaml does not say that videos and texts may be passed on (redistribute)"
-    )
-    made = {str(_told(data, modality).get("extractor")) for modality in ("audio", "vision")}
-    if any(row["model"] == "packaged" for row in data.transcripts.values()):
-        made.add("recogniser")
-    yield from (text for name, text in LICENCES.items() if name in made)
-    yield "rawmsa: MIT"
-
-
-def _told(data: Dataset, modality: str) -> Row:
-    file = paths.features(modality, data.name)
-    return metadata(file) if file.exists() else {}
-
-
-def _table(caption: str, header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
-    return markdown([Table(caption, header, rows)]).strip().removeprefix("****").strip()
+def _snippet(data: Dataset, made: Mapping[str, Mapping[str, Any]]) -> str:
+    lines = [
+        "import pyarrow.parquet as pq",
+        "",
+        f'ours = [("dataset", "=", "{data.name}")]',
+        f'clips = pq.read_table("{paths.CLIPS}", filters=ours)  # a row a clip',
+        f'labels = pq.read_table("{paths.LABELS}", filters=ours)  # split, label, label_T, label_A, label_V',
+    ]
+    if data.transcripts:
+        lines.append(f'words = pq.read_table("{paths.transcripts(data.name)}")')
+    for modality, recorded in made.items():
+        what = f"x: (frames, {len(recorded['columns'])}) a clip" if "columns" in recorded else "input_ids"
+        lines.append(f'{modality} = pq.read_table("{paths.features(modality, data.name)}")  # {what}')
+    return "\n".join(lines)

@@ -11,7 +11,7 @@ from pipeline.report import plots
 from pipeline.report.examples import shortened
 from pipeline.report.facts import Dataset, Extraction, Row, Share
 from pipeline.report.tables import Table
-from pipeline.tables import SPLITS
+from pipeline.tables import SPLITS, UNIMODAL
 
 
 def facts(data: Dataset) -> Iterator[tuple[str, str]]:
@@ -24,6 +24,8 @@ def facts(data: Dataset) -> Iterator[tuple[str, str]]:
     yield "Language", data.settings["language"]
     yield "Labels", f"in [{low:g}, {high:g}], metrics of {data.settings['convention']}, split {data.settings['split']}"
     yield "Labelled clips", _by_split(data) or "none"
+    yield "Videos of labelled clips", _videos(data) or "none"
+    yield "Human unimodal labels", _unimodal(data) or "none"
     extracted = data.extractions
     yield "Frames with a face", _faces(extracted.get("vision"))
     yield "Voiced frames of sound", percent(extracted["audio"].voiced) if "audio" in extracted else "no features"
@@ -43,6 +45,18 @@ def facts(data: Dataset) -> Iterator[tuple[str, str]]:
 def _by_split(data: Dataset) -> str:
     counts = Counter(row["split"] for row in data.labels.values() if row["label"] is not None)
     return ", ".join(f"{split} {counts[split]:,}" for split in SPLITS if counts[split])
+
+
+def _videos(data: Dataset) -> str:
+    """A video that lies in several splits counts in each."""
+    videos = {(row["split"], data.clips[id]["video_id"]) for id, row in data.labels.items() if row["label"] is not None}
+    counts = Counter(split for split, _ in videos)
+    return ", ".join(f"{split} {counts[split]:,}" for split in SPLITS if counts[split])
+
+
+def _unimodal(data: Dataset) -> str:
+    counts = {m: sum(row[name] is not None for row in data.labels.values()) for m, name in UNIMODAL.items()}
+    return ", ".join(f"{modality} {count:,}" for modality, count in counts.items() if count)
 
 
 def _faces(vision: Extraction | None) -> str:

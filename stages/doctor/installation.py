@@ -19,6 +19,7 @@ WITHOUT = {  # an extra, and what is missing without it
     "dev": "no tests and linters",
     "ray": "executor: ray of params.yaml has no cluster",
     "s3": "DVC reaches no remote in S3",
+    "serve": "rawmsa serve has no page",
 }
 CV2 = tuple(f"opencv{contrib}-python{headless}" for contrib in ("", "-contrib") for headless in ("", "-headless"))
 MODELS: dict[str, Callable[[], object]] = {
