@@ -24,7 +24,7 @@ repro: install ## run whatever is due for the data sets in data/raw
 	rawmsa results
 
 test: install ## run the whole test suite
-	pytest -n 2
+	pytest -n 2 --dist loadgroup
 
 lint: install ## ruff and mypy
 	ruff check .

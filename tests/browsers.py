@@ -51,6 +51,7 @@ def chromium() -> Iterator[Any]:
 def opened(browser: Any, screen: dict[str, Any], home: str) -> Iterator[Any]:
     """A page of a fresh context; afterwards nothing may have been said that none should. home: what addresses begin with."""
     context = browser.new_context(**screen)
+    context.set_offline(home.startswith("file:"))  # which cuts loopback off too, so not where a server is looked at
     page, heard = context.new_page(), Heard()
     page.set_default_timeout(1000 * WAIT)
     page.on("console", lambda said: heard.errors.append(said.text) if said.type == "error" else None)

@@ -22,7 +22,7 @@ from tests.checkouts import Checkout, copied
 
 pytest.importorskip("espeakng_loader")
 pytest.importorskip("playwright")
-pytestmark = browsers.NEEDS
+pytestmark = [browsers.NEEDS, pytest.mark.xdist_group("browser")]  # so that its project is made once
 
 HOSTILE = "<script>alert(1)<script>"
 VIEWS = ("results", "clips", "ulabels", "data")

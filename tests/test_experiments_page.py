@@ -11,6 +11,7 @@ import pytest
 from tests.checkouts import ROOT, Checkout, copied
 
 pytest.importorskip("espeakng_loader")
+pytestmark = pytest.mark.xdist_group("experiments page")  # so that its project is made once
 
 COMMANDS = [
     line

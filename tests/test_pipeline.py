@@ -16,6 +16,7 @@ from tests.checkouts import Checkout, copied
 from tests.projects import content
 
 pytest.importorskip("espeakng_loader")
+pytestmark = pytest.mark.xdist_group("pipeline")  # so that its project is made once
 
 CLIPS = 12
 

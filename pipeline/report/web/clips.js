@@ -117,7 +117,7 @@ rawmsa.clipPage = (datasets, listed) => {
   const load = (data, place) => new Promise((done) => { // a page opened from disk may load a script, but no JSON
     const script = element("script", { src: `media/${encodeURIComponent(data.name)}/${place}.js` });
     let told = null;
-    rawmsa.clip = (content) => { told = content; };
+    rawmsa.clip = (content) => { if (document.currentScript === script) told = content; }; // not one that was asked for before
     script.onload = script.onerror = () => { script.remove(); done(told); };
     document.head.append(script);
   });
