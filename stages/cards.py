@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from model import checkpoint, find, metrics
+from model import metrics
 from model.intervals import Bootstrap, Interval
 from pipeline import paths, tables
 from pipeline.report import data_card
@@ -39,9 +39,9 @@ class Measured:
 def write(datasets: Sequence[Dataset]) -> None:
     """data/report/cards anew: one of every run of data/runs, one of every data set that has clips."""
     cards = {}
-    for folder in sorted(file.parent for file in paths.RUNS.glob(f"*/*/{checkpoint.RUN}")):
+    for folder in sorted(file.parent for file in paths.RUNS.glob("*/*/run.json")):
         name = f"{folder.parent.name}-{folder.name}"
-        run = checkpoint.describe(folder)
+        run = tables.read_json(folder / "run.json")
         cards[paths.CARDS / "models" / f"{name}.md"] = card(run, measured(folder, run), name)
     for data in datasets:
         if data.clips:
@@ -60,7 +60,7 @@ def measured(folder: Path, run: Mapping[str, Any]) -> Measured | None:
         return None
     table = tables.read_arrow(file).select(["id", "video_id", "label"]).to_pylist()
     truth = {row["id"]: row for row in table if row["label"] is not None}
-    predicted = tables.read(folder / checkpoint.PREDICTIONS, ["id", "split", "fusion"]).to_pylist()
+    predicted = tables.read(folder / "predictions.parquet", ["id", "split", "fusion"]).to_pylist()
     rows = [row | truth[row["id"]] for row in predicted if row["id"] in truth]
     of_split = {split: [row for row in rows if row["split"] == split] for split in tables.SPLITS}
     splits = {split: (len(some), len({row["video_id"] for row in some})) for split, some in of_split.items() if some}
@@ -108,7 +108,7 @@ def card(run: Mapping[str, Any], found: Measured | None, name: str) -> str:
 
 
 def _sections(run: Mapping[str, Any], found: Measured | None) -> Iterator[str]:
-    title, (low, high) = find(run["network"]).TITLE, run["label_range"]
+    title, (low, high) = report.model_name(run["network"]), run["label_range"]
     yield f"# {title}, trained on {run['dataset']}"
     yield (
         f"Predicts the sentiment of a clip in which somebody speaks, from {low:g} (negative) to {high:g} (positive), from words, "

@@ -50,6 +50,7 @@ def copied(folder: Path, seeds: list[int], epochs: int) -> Checkout:
     values = yaml.safe_load((folder / "params.yaml").read_text())
     values["train"]["seeds"]["demo"] = seeds
     values["networks"]["self_mm"]["values"]["mmsa"]["demo"]["fit"]["max_epochs"] = epochs
+    values["report"]["films"] = False  # a worker's start each time the report is made
     (folder / "params.yaml").write_text(yaml.safe_dump(values))
     made = Checkout(folder)
     made.run("git", "init", "-q")

@@ -34,7 +34,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     made = copied(tmp_path_factory.mktemp("project"), seeds=[1, 2], epochs=4)
     params = made.folder / "params.yaml"
     values = yaml.safe_load(params.read_text())
-    values["transcribe"]["word_times"] = True
+    values["transcribe"]["word_times"] = values["report"]["films"] = True
     params.write_text(yaml.safe_dump(values))
     made.stages("demo", "--clips", "8")
     own = made.folder / paths.RAW / "own"
