@@ -20,7 +20,7 @@ def main() -> None:
     options = _options()
     os.environ.update(dict.fromkeys(THREADS, "1"))  # before NumPy is imported
     from benchmarks import covarep_agreement, covarep_ranges, covarep_speed, covarep_truth
-    from pipeline.report.tables import markdown
+    from report.tables import markdown
 
     if options.what == "ranges":
         covarep_ranges.run(options.mosi, options.folder, options.picture)

@@ -14,10 +14,9 @@ import numpy as np
 from scipy import stats
 from scipy.io import wavfile
 
-from pipeline.audio import covarep
-from pipeline.audio.covarep import analysis, envelope
+from pipeline.audio.covarep import analysis, envelope, layout
 from pipeline.media import SAMPLE_RATE
-from pipeline.report.tables import Table
+from report.tables import Table
 
 ENDS = 10  # frames
 MARGIN = 0.05  # seconds from either end of the file to COVAREP's first and last MCEP frame
@@ -26,8 +25,8 @@ USED = 1e-2  # |HMPDM| above it in most voiced frames, or the reference's column
 F0_TOLERANCE, ANGLE_TOLERANCE = 0.02, 0.5  # share, radians
 SPREADS = 0.5  # the other columns': of the reference's interquartile range
 GLOTTAL = ("NAQ", "QOQ", "H1H2", "PSP")
-VUV = covarep.NAMES.index("VUV")
-MCEP = [place for place, name in enumerate(covarep.NAMES) if name.startswith("MCEP")]
+VUV = layout.NAMES.index("VUV")
+MCEP = [place for place, name in enumerate(layout.NAMES) if name.startswith("MCEP")]
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,7 @@ def clip(sound: np.ndarray, reference: np.ndarray) -> dict[str, Column]:
     then, stretched = _at(found.times, found.x, really), reference.copy()
     then[:, MCEP] = cepstra
     stretched[:, VUV] = _at(found.times, reference, really)[:, VUV]
-    pairs = {name: (then, stretched) if name.startswith("MCEP") else (found.x, reference) for name in covarep.NAMES}
+    pairs = {name: (then, stretched) if name.startswith("MCEP") else (found.x, reference) for name in layout.NAMES}
     return {name: _column(name, *pair) for name, pair in pairs.items()}
 
 
@@ -92,16 +91,16 @@ def moved(sound: np.ndarray) -> dict[str, Column]:
     """Ours beside ours of the same sound without its first LATER samples: how much of a column is the voice, and not the grid."""
     found, later = analysis.analyse(sound), analysis.analyse(sound[LATER:])
     x = _at(later.times + LATER / SAMPLE_RATE, later.x, found.times)
-    return {name: _column(name, x, found.x) for name in covarep.NAMES}
+    return {name: _column(name, x, found.x) for name in layout.NAMES}
 
 
 def _mcep(sound: np.ndarray, found: analysis.Analysis) -> tuple[np.ndarray, np.ndarray]:
     """When the rows of COVAREP's MCEP were measured, (T,); and our MCEP of its frames, spread as it spreads them, (T, 25)."""
     seconds = len(sound) / SAMPLE_RATE
-    steps = math.floor((seconds - 2 * MARGIN) * covarep.RATE + 1e-6)  # 7.9 s hold 790 of them, however that is rounded
-    frames = MARGIN + np.arange(steps + 1) / covarep.RATE
+    steps = math.floor((seconds - 2 * MARGIN) * layout.RATE + 1e-6)  # 7.9 s hold 790 of them, however that is rounded
+    frames = MARGIN + np.arange(steps + 1) / layout.RATE
     cepstra = envelope.mel_cepstrum(sound, frames, np.interp(frames, found.times, found.pitch.f0))
-    really = MARGIN + found.times / seconds * steps / covarep.RATE
+    really = MARGIN + found.times / seconds * steps / layout.RATE
     return really, _at(frames, cepstra, really)
 
 
@@ -114,7 +113,7 @@ def _column(name: str, x: np.ndarray, reference: np.ndarray) -> Column:
     chosen[ENDS:-ENDS] = True
     if name != "VUV":
         chosen &= (x[:, VUV] > 0.5) & (reference[:, VUV] > 0.5)
-    place = covarep.NAMES.index(name)
+    place = layout.NAMES.index(name)
     ours, true = x[chosen, place], reference[chosen, place].astype(float)
     angle = name.startswith("HMPDM")
     if not len(true) or (angle and np.median(np.abs(true)) <= USED):
@@ -161,7 +160,7 @@ def run(folder: Path) -> list[Table]:
 def by_column(ours: Sequence[dict[str, Column]], moves: Sequence[dict[str, Column]]) -> Table:
     header = ("column", "Pearson", "Spearman", "difference / IQR", "within tolerance", "mean error", "moved: Pearson")
     rows = []
-    for name in covarep.NAMES:
+    for name in layout.NAMES:
         values = [_median([getattr(columns[name], field.name) for columns in ours]) for field in fields(Column)]
         bound = _median([columns[name].pearson for columns in moves])
         rows.append((name, *(_shown(value) for value in (*values, bound))))

@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.covarep_agreement import ENDS, VUV, read
-from pipeline.audio import covarep
-from pipeline.audio.covarep import analysis
+from pipeline.audio.covarep import analysis, layout
 
 PERCENTILES = (5, 25, 50, 75, 95)
 COLOURS = ("C7", "C0", "C1")
@@ -37,7 +36,7 @@ def run(mosi: Path, folder: Path, picture: Path) -> None:
             axes.vlines(at, scaled[0], scaled[-1], colour, linewidth=1.5)
             axes.vlines(at, scaled[1], scaled[-2], colour, linewidth=5, label=name)
             axes.plot(at, scaled[2], "_", color="white", markersize=5)
-        names = [covarep.NAMES[column] for column in kept]
+        names = [layout.NAMES[column] for column in kept]
         axes.set_xticks(range(len(kept)), names, rotation=90 if len(kept) > 13 else 0, fontsize=8)
         axes.set(ylim=(-1, 2), ylabel="share of MOSI's range")
         axes.grid(axis="y", alpha=0.3)

@@ -21,7 +21,7 @@ import numpy as np
 from benchmarks.covarep_agreement import read
 from pipeline.audio.covarep import analysis
 from pipeline.media import SAMPLE_RATE
-from pipeline.report.tables import Table
+from report.tables import Table
 
 T = TypeVar("T")
 RUNS = 5

@@ -9,10 +9,9 @@ from itertools import product
 
 import numpy as np
 
-from pipeline.audio import covarep
-from pipeline.audio.covarep import analysis
+from pipeline.audio.covarep import analysis, layout
 from pipeline.media import SAMPLE_RATE
-from pipeline.report.tables import Table
+from report.tables import Table
 from tests import glottis
 
 F0 = (80, 110, 150, 210, 290, 380)  # Hz
@@ -66,7 +65,7 @@ def measure(f0: float, rd: float, vowel: str, noise: float) -> Errors:
     inner = slice(ENDS, len(found.times) - ENDS)
     spoken = found.pitch.voiced[inner]
     true = voice.f0[(found.times[inner] * SAMPLE_RATE).astype(int)]
-    x = dict(zip(covarep.NAMES, found.x[inner][spoken].T, strict=True))
+    x = dict(zip(layout.NAMES, found.x[inner][spoken].T, strict=True))
     apart = (found.gcis[:, None] - voice.gcis) / SAMPLE_RATE * 1000  # (ours, true), ms
     nearest = apart[np.abs(apart).argmin(axis=0), np.arange(len(voice.gcis))]
     naq, shape = x["NAQ"] / voice.naq[0] - 1, x["Rd"] - rd

@@ -28,9 +28,10 @@ from typing import Any
 import numpy as np
 import yaml
 
-from pipeline import assets, features, media, params, paths, tables, workers
-from pipeline.features import Clip
-from pipeline.report.tables import Table, markdown
+from pipeline import assets, features, media, params, paths, tables
+from pipeline.execution import workers
+from pipeline.tables.frames import Clip
+from report.tables import Table, markdown
 
 ROOT = Path(__file__).parents[1]
 DATASET = "made"

@@ -25,7 +25,7 @@ import yaml
 from benchmarks import extract, peer
 from benchmarks.extract import Ran
 from pipeline import assets, params, paths, tables
-from pipeline.report.tables import Table, markdown
+from report.tables import Table, markdown
 
 REQUIREMENTS = (
     *("MMSA-FET==0.4.1", "scenedetect<0.7", "mediapipe==0.10.21", "numpy<2", "pandas<2.3", "pyarrow<20", "scipy<1.15"),

@@ -24,9 +24,10 @@ from typing import Any
 import numpy as np
 
 from benchmarks import extract
-from pipeline import assets, features, media, params, workers
-from pipeline.report.tables import Table, markdown
+from pipeline import assets, features, media, params
+from pipeline.execution.processes import use_threads
 from pipeline.vision import landmarks
+from report.tables import Table, markdown
 
 LARGEST = (1080, 720, 512, 360, 256)  # pixels on the longer side that the model is shown
 HEADER = (
@@ -95,7 +96,7 @@ class Clock:
 
 def main() -> None:
     options = _options()
-    workers.use_threads(1)
+    use_threads(1)
     files = [path for path in sorted(options.folder.rglob("*")) if path.suffix in extract.SUFFIXES]
     if not files:
         raise SystemExit(f"{options.folder} holds no {', '.join(extract.SUFFIXES)}. Name a folder of videos.")

@@ -25,9 +25,9 @@ from typing import Any
 
 import yaml
 
-from model.hyper import merged
+from model.training.hyper import merged
 from pipeline import assets, paths
-from pipeline.report.tables import Table, markdown
+from report.tables import Table, markdown
 
 ROOT = Path(__file__).parents[1]
 DATASET = "made"
@@ -133,7 +133,7 @@ def _stamps(project: Path) -> dict[str, STAMP]:
 
 def _make(project: Path, clips: int) -> None:
     """A project of its own, of this code and its parameters, save that one seed of late fusion is all that is trained."""
-    for name in ("pipeline", "stages", "model"):
+    for name in ("app", "model", "pipeline", "report", "stages"):
         (project / name).symlink_to(ROOT / name)
     for name in ("dvc.yaml", "params.yaml"):
         shutil.copy(ROOT / name, project / name)

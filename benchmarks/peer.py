@@ -32,11 +32,14 @@ import pyarrow.compute as pc
 import torch
 
 from benchmarks import peer_runner, peer_synthetic, peer_table
-from model import checkpoint, find, vectors
-from pipeline import assets, cache, params, paths, tables
+from model import run_files
+from model.encoders import vectors
+from model.networks import find
+from model.training import jobs, logs
+from pipeline import assets, params, paths, tables
+from pipeline.execution import cache
 from pipeline.mmsa import exporting
 from pipeline.mmsa.importing import SEPARATOR
-from stages import jobs, logs
 
 REQUIREMENTS = ("MMSA==2.2.1", "torch==2.13.0")
 SELF_MM = "self_mm"
@@ -266,8 +269,8 @@ def _ours(benchmark: Benchmark, choice: jobs.Choice, seed: int) -> peer_table.Re
 def _of_cache(task: jobs.Task) -> peer_table.Result:
     """What the cache holds of a run: its test predictions with their labels, best epoch, seconds and memory."""
     folder = cache.Store(jobs.RUNS).path(task.key)
-    described, log = checkpoint.describe(folder), logs.read(task.key)
-    predicted = tables.read(folder / checkpoint.PREDICTIONS).to_pylist()
+    described, log = run_files.describe(folder), logs.read(task.key)
+    predicted = tables.read(folder / run_files.PREDICTIONS).to_pylist()
     table = tables.read_arrow(task.job.table)
     labels = dict(zip(table["id"].to_pylist(), table["label"].to_pylist(), strict=True))
     tested = [row for row in predicted if row["split"] == "test"]

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from model import metrics
-from pipeline.report.tables import CONVENTIONS, MEAN, NOTES, Table, cell, markdown
+from model.measures import metrics
+from report.tables import CONVENTIONS, MEAN, NOTES, Table, cell, markdown
 
 THEIRS = {  # metrics by MMSA's names
     "mosi": {

@@ -7,14 +7,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from model import checkpoint, predict
-from model.batch import Batch, Clips
-from model.encoders import load_bert
-from model.fit import fit, seeded
-from model.network import BRANCHES
-from model.self_mm import Network
+from model.encoders.bert import load_bert
+from model.networks.self_mm import Network
+from model.records import BRANCHES, Batch
+from model.training import checkpoint, jobs, predict
+from model.training.batch import Clips
+from model.training.fit import fit, seeded
 from pipeline import tables
-from stages import jobs
 
 EPOCHS = 3  # of training before the batch that is compared, so that u-labels and stored features are real ones
 SEED = 1111

@@ -36,18 +36,18 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import BertConfig, BertModel
 
 from benchmarks import peer, peer_runner, train_made
-from model import checkpoint
-from model.batch import Clips
-from model.encoders import load_bert
-from model.fit import device, fit, forward, seeded
-from model.hyper import Fit
-from model.network import BaseNetwork
-from model.predict import clips_for
-from pipeline import assets, paths, tables, workers
+from model.encoders.bert import load_bert
+from model.networks.base import BaseNetwork
+from model.training import checkpoint, jobs
+from model.training.batch import Clips
+from model.training.fit import device, fit, forward, seeded
+from model.training.hyper import Fit
+from model.training.predict import clips_for
+from pipeline import assets, paths, tables
+from pipeline.execution import workers
 from pipeline.mmsa import exporting
 from pipeline.mmsa.importing import SEPARATOR
-from pipeline.report.tables import Table, markdown
-from stages import jobs
+from report.tables import Table, markdown
 
 SEED = 1111
 COUNTED = 8  # steps whose operations are counted

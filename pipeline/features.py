@@ -27,13 +27,17 @@ import numpy as np
 import pyarrow as pa
 from pydantic import ConfigDict
 
-from pipeline import assets, cache, paths, shards, tables, workers
+from pipeline import paths, tables
 from pipeline.errors import ParamsError
+from pipeline.execution import cache, workers
+from pipeline.execution.tasks import Failure
+from pipeline.files import sha256
 from pipeline.params import Block, Limits, check, load
 from pipeline.params import executor as load_executor
 from pipeline.params import threads as load_threads
 from pipeline.params import workers as load_workers
-from pipeline.tables import Frames
+from pipeline.tables import shards
+from pipeline.tables.frames import Clip, Frames
 
 
 class Params(Block):
@@ -42,16 +46,6 @@ class Params(Block):
     model_config = ConfigDict(extra="allow", frozen=True)
 
     extractor: str
-
-
-@dataclass(frozen=True)
-class Clip:
-    """What an extractor needs of a row of clips.parquet."""
-
-    path: Path
-    start: float | None  # seconds of the file
-    end: float | None
-    seconds: float  # the clip's length
 
 
 @dataclass(frozen=True)
@@ -141,7 +135,7 @@ class Shard:
     ids: list[str]
     keys: list[str | None]
 
-    def key(self, metadata: dict[str, Any], failures: dict[str, workers.Failure]) -> str:
+    def key(self, metadata: dict[str, Any], failures: dict[str, Failure]) -> str:
         """Of all that decides the file's bytes."""
         told = {key: [failures[key].reason, failures[key].message] for key in self.keys if key in failures}
         return cache.key(
@@ -169,11 +163,11 @@ def _datasets(clips: Sequence[dict[str, Any]]) -> list[tuple[str, list[dict[str,
 
 def _compute(
     store: cache.Store, chosen: Recipe, clips: Sequence[dict[str, Any]], keys: dict[int, str], due: Collection[str]
-) -> dict[str, workers.Failure]:
+) -> dict[str, Failure]:
     """Extract what the cache lacks of the keys that are due; print the summary line; return failures by key."""
     missing = {key: index for index, key in keys.items() if key in due and store.find(key) is None}
     tasks = [(chosen, _clip(clips[index]), key) for key, index in missing.items()]
-    failures: dict[str, workers.Failure] = {}
+    failures: dict[str, Failure] = {}
     for outcome in workers.run(
         _extract,
         tasks,
@@ -211,7 +205,7 @@ def _extract(task: tuple[Recipe, Clip, str]) -> int:
     return cache.Store(chosen.modality).path(key).stat().st_size
 
 
-def _write(store: cache.Store, shard: Shard, metadata: dict[str, Any], failures: dict[str, workers.Failure]) -> None:
+def _write(store: cache.Store, shard: Shard, metadata: dict[str, Any], failures: dict[str, Failure]) -> None:
     key = shard.key(metadata, failures)
     if failures and tables.whole(shard.file, key):
         return
@@ -237,7 +231,7 @@ def _take(modality: str, dataset: str, rows: Sequence[dict[str, Any]]) -> None:
     """The features that a data set brings, of the clips that ingest left, in the same order (that of the ids)."""
     source, folder = paths.imported(modality, dataset), paths.features(modality, dataset)
     metadata = {**tables.metadata(source), "dataset": dataset}
-    schema, content = tables.features_schema(len(metadata["columns"])), assets.sha256(source)
+    schema, content = tables.features_schema(len(metadata["columns"])), sha256(source)
     due: dict[int, tuple[Shard, dict[str, Any], list[pa.Table]]] = {}
     for some in shards.split(rows):
         shard = Shard(dataset, folder / f"{shards.name(some)}.parquet", [row["id"] for row in some], [])
@@ -262,11 +256,11 @@ def _take(modality: str, dataset: str, rows: Sequence[dict[str, Any]]) -> None:
 @lru_cache
 def _code() -> str:
     """Of what decides how features are written, so that no shard outlives a change of it."""
-    return cache.key(features=assets.sha256(Path(__file__)), tables=assets.sha256(Path(tables.__file__)))
+    return cache.key(features=sha256(Path(__file__)), tables=sha256(Path(tables.__file__)))
 
 
 def _record(
-    store: cache.Store, clip_id: str, key: str | None, failures: dict[str, workers.Failure], width: int
+    store: cache.Store, clip_id: str, key: str | None, failures: dict[str, Failure], width: int
 ) -> dict[str, Any]:
     failure = failures.get(key) if key else None
     frames = Frames.none(width) if key is None or failure else _load(store.made(key))
@@ -302,7 +296,7 @@ def _clip(row: dict[str, Any]) -> Clip:
     return Clip(Path(row["path"]), row["start"], row["end"], row["seconds"])
 
 
-def _count(failures: dict[str, workers.Failure]) -> str:
+def _count(failures: dict[str, Failure]) -> str:
     reasons = Counter(failure.reason for failure in failures.values())
     detail = ", ".join(f"{reason} {n}" for reason, n in sorted(reasons.items()))
     return f"{len(failures)} failed" + (f" ({detail})" if detail else "")

@@ -19,8 +19,8 @@ from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 
 from pipeline import assets
 from pipeline.errors import MediaError
+from pipeline.execution.platform import die_with_parent
 from pipeline.params import Block, Share
-from pipeline.workers import die_with_parent
 
 SAMPLE_RATE = 16_000
 PROBE_VERSION = 2  # raise it when probe's answer for the same file changes

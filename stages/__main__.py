@@ -16,9 +16,13 @@ except ImportError:
         f"rawmsa is not installed for {sys.executable}. Activate its environment: . .venv/bin/activate (make install makes it)"
     )
 
-from pipeline import params, paths, workers
-from pipeline.cache import UNWRITABLE, Part
+from pipeline import params, paths
 from pipeline.errors import RawmsaError
+from pipeline.execution import locks
+from pipeline.execution.cache import UNWRITABLE, Part
+from pipeline.execution.locks import cache_lock
+from pipeline.execution.platform import die_with_dvc
+from pipeline.execution.processes import use_threads
 
 STAGES = ("ingest", "transcribe", "text", "audio", "vision", "assemble", "train", "evaluate", "experiment", "report")
 PARTS = ("ingest", "transcribe", "audio", "vision")  # stages that work clip by clip
@@ -55,7 +59,7 @@ def predict(
     json: Annotated[bool, typer.Option("--json", help="Print JSON, not a table.")] = False,
 ) -> None:
     """Predict the sentiment of any clip with a trained run: fusion, text, audio and vision outputs, transcript."""
-    from stages import predict as door
+    from app import predict as door
 
     door.show(door.predict(clips, run or None), json)
 
@@ -78,7 +82,7 @@ def serve(
 
     Clips stay on this machine, and are removed when their page is closed. Ctrl-C ends it.
     """
-    from stages import serve as door
+    from app import serve as door
 
     door.main(run or None, host, port, browser)
 
@@ -94,7 +98,7 @@ def publish(
 
     No face, voice, transcript or clip's name goes with it. Take it back with: rawmsa predict CLIP --run FOLDER
     """
-    from stages import publish as door
+    from app import publish as door
 
     door.main(run, to)
 
@@ -106,7 +110,7 @@ def show(
     screen: Annotated[bool, typer.Option(help="Open a window too.")] = False,
 ) -> None:
     """Show a clip: words, sound, pitch, glottal closures, envelope, voice quality and mouth on one time axis."""
-    from stages import show as door
+    from app import show as door
 
     door.main(clip, out, screen)
 
@@ -174,7 +178,7 @@ def experiment(
         return _stage("experiment")()
     if not dataset:
         raise typer.BadParameter(f"expected a data set, e.g. rawmsa experiment {name} --dataset demo")
-    from stages import experiment as door
+    from app import experiment as door
 
     return door.run(name, dataset)
 
@@ -193,7 +197,7 @@ def runs(
     json: Annotated[bool, typer.Option("--json", help="Print JSON, whole and unrounded, not a table.")] = False,
 ) -> None:
     """List the runs with their parameters, MAE and when they were trained; or compare two: rawmsa runs A B."""
-    from stages import runs as door
+    from app import runs as door
 
     if names:
         door.comparison(names, json)
@@ -212,10 +216,10 @@ def tune(
     The ranges are tune.space of params.yaml. Every draw goes to data/tune/<dataset>-<network>.csv, the best as a block
     for params.yaml to the .yaml beside it.
     """
-    from stages import tune as door
+    from app import tune as door
 
-    workers.use_threads(params.threads())
-    with workers.lock("tune"):
+    use_threads(params.threads())
+    with locks.lock("tune"):
         door.main(dataset, network, draws)
 
 
@@ -233,7 +237,7 @@ def results() -> None:
 @app.command(rich_help_panel="Commands")
 def doctor() -> None:
     """Look for what would stop dvc repro: packages, model files, DVC, git, room, broken links and odd names in data/raw."""
-    from stages import doctor as door
+    from app import doctor as door
 
     params.read()  # says so outside a project
     door.main()
@@ -242,7 +246,7 @@ def doctor() -> None:
 @app.command("retry-failed", rich_help_panel="Commands")
 def retry_failed() -> None:
     """Try the clips again that failed (out of time or memory, crashed), then run what is due: dvc repro."""
-    from stages import retry
+    from app import retry
 
     params.read()  # says so outside a project
     retry.main()
@@ -251,17 +255,17 @@ def retry_failed() -> None:
 @app.command(rich_help_panel="Commands")
 def cache(prune: Annotated[bool, typer.Option(help="Remove what no parameter set uses.")] = False) -> None:
     """Show what the clip and run cache holds, by parameter set; --prune removes what none uses."""
-    from stages import cache as door
+    from app import cache as door
 
     door.main(prune)
 
 
 def _stage(name: str) -> Callable[..., None]:
     def command() -> None:
-        workers.use_threads(params.threads())
+        use_threads(params.threads())
         if "DVC_STAGE" in os.environ:  # a killed dvc must not leave its stage running
-            workers.die_with_dvc()
-        with workers.lock(name):
+            die_with_dvc()
+        with locks.lock(name):
             importlib.import_module(f"stages.{name}").main()
 
     def part(
@@ -275,8 +279,8 @@ def _stage(name: str) -> Callable[..., None]:
     ) -> None:
         if not shard:
             return command()
-        workers.use_threads(params.threads())
-        with workers.cache_lock(alone=False):
+        use_threads(params.threads())
+        with cache_lock(alone=False):
             return importlib.import_module(f"stages.{name}").main(Part.parse(shard))
 
     source = (Path(__file__).parent / f"{name}.py").read_text()

@@ -1,7 +1,7 @@
 """audio: data/ingest/clips.parquet, data/raw -> data/features/audio/<dataset>/*.parquet (acoustic frames)."""
 
 from pipeline import features
-from pipeline.cache import Part
+from pipeline.execution.cache import Part
 
 
 def main(part: Part | None = None) -> None:

@@ -1,7 +1,8 @@
 """ingest: data/raw -> data/ingest (clips, texts, labels, what was refused, the data sets' facts)."""
 
-from pipeline import ingest, params
-from pipeline.cache import Part
+from pipeline import params
+from pipeline.datasets import ingest
+from pipeline.execution.cache import Part
 
 
 def main(part: Part | None = None) -> None:

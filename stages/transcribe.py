@@ -1,7 +1,7 @@
 """transcribe: clips, texts -> data/transcripts/<dataset>.parquet (words, and their times where known)."""
 
 from pipeline import params, transcribe
-from pipeline.cache import Part
+from pipeline.execution.cache import Part
 
 
 def main(part: Part | None = None) -> None:

@@ -1,7 +1,7 @@
 """vision: data/ingest/clips.parquet, data/raw -> data/features/vision/<dataset>/*.parquet (facial-landmark frames)."""
 
 from pipeline import features
-from pipeline.cache import Part
+from pipeline.execution.cache import Part
 
 
 def main(part: Part | None = None) -> None:

@@ -13,7 +13,7 @@ from pipeline import tables
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
 CODE = (
-    "pipeline", "model", "stages", "dvc.yaml", "params.yaml", ".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore",
+    "app", "model", "pipeline", "report", "stages", "dvc.yaml", "params.yaml", ".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore",
 )  # fmt: skip
 
 

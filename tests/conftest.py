@@ -1,14 +1,16 @@
 """A project that trains in a second, for the tests of what is done with runs; one torch thread, as everywhere."""
 
 import os
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pipeline import workers
 from pipeline.errors import RawmsaError
+from pipeline.execution import workers
+from pipeline.execution.tasks import Failure, Outcome
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is loaded: two threads are many times slower on a busy machine
 
@@ -31,11 +33,33 @@ def trainable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tasks without processes, which cost seconds each to start."""
 
-    def run_here(function: Callable[[Any], Any], tasks: Sequence[Any], **_: object) -> Iterator[workers.Outcome[Any]]:
+    def run_here(function: Callable[[Any], Any], tasks: Sequence[Any], **_: object) -> Iterator[Outcome[Any]]:
         for index, task in enumerate(tasks):
             try:
-                yield workers.Outcome(index, function(task), None)
+                yield Outcome(index, function(task), None)
             except RawmsaError as error:
-                yield workers.Outcome(index, None, workers.Failure(type(error).__name__, str(error)))
+                yield Outcome(index, None, Failure(type(error).__name__, str(error)))
 
     monkeypatch.setattr(workers, "run", run_here)
+
+
+@pytest.fixture
+def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], None]]:
+    """Append to a source file, e.g. ("model/networks/tfn.py", "CHANGED = 1"): of a copy, which fingerprints then read."""
+    from pipeline.execution import fingerprint
+
+    caches = (fingerprint.closure, fingerprint._imports, fingerprint._parsed)
+    copy = tmp_path / "sources"
+    for room in fingerprint.ROOMS:
+        shutil.copytree(fingerprint.ROOT / room, copy / room, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(fingerprint, "ROOT", copy)
+
+    def append(file: str, text: str) -> None:
+        with (copy / file).open("a") as opened:
+            opened.write(f"\n{text}\n")
+        for one in caches:
+            one.cache_clear()
+
+    yield append
+    for one in caches:
+        one.cache_clear()

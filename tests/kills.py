@@ -30,7 +30,18 @@ import yaml
 from pipeline import paths
 
 ROOT = Path(__file__).parents[1]
-CODE = ("pipeline", "model", "stages", "dvc.yaml", "params.yaml", ".dvcignore", ".dvc/config", ".dvc/.gitignore")
+CODE = (
+    "app",
+    "model",
+    "pipeline",
+    "report",
+    "stages",
+    "dvc.yaml",
+    "params.yaml",
+    ".dvcignore",
+    ".dvc/config",
+    ".dvc/.gitignore",
+)
 IGNORED = (
     "data/.gitignore",
     "data/features/.gitignore",

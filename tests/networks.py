@@ -9,10 +9,12 @@ import torch
 import yaml
 
 import model
-from model import build, vectors
-from model.batch import Batch, Clips
-from model.hyper import Fit, Group, Hyper
-from model.network import BaseNetwork
+from model.encoders import vectors
+from model.networks import build
+from model.networks.base import BaseNetwork
+from model.records import Batch
+from model.training.batch import Clips
+from model.training.hyper import Fit, Group, Hyper
 from pipeline import tables
 from tests import tiny
 

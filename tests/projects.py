@@ -10,7 +10,10 @@ import numpy as np
 import pyarrow as pa
 from plotly.offline import get_plotlyjs
 
-from pipeline import cache, paths, report, shards, tables
+import report
+from pipeline import paths, tables
+from pipeline.execution import cache
+from pipeline.tables import shards
 from tests import clips as videos
 
 SETTINGS = {

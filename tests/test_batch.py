@@ -7,8 +7,9 @@ import pyarrow as pa
 import pytest
 import torch
 
-from model.batch import Batch, Clips
-from model.fit import fit
+from model.records import Batch
+from model.training.batch import Clips
+from model.training.fit import fit
 from pipeline import tables
 from tests import tiny
 from tests.test_fit import built

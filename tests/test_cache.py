@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import cache
 from pipeline.errors import CacheError
+from pipeline.execution import cache
 
 SUM = 64  # bytes beside each entry
 

@@ -11,12 +11,14 @@ import pytest
 import yaml
 from huggingface_hub import DatasetCard, ModelCard
 
-from model import checkpoint, metrics
-from model.intervals import Bootstrap
-from pipeline import paths, report, tables
-from pipeline.report import data_page, facts
-from pipeline.report.tables import MARKDOWN
-from stages import cards, publish, train
+import report
+from app import publish
+from model import run_files, train
+from model.measures import metrics
+from model.measures.intervals import Bootstrap
+from pipeline import paths, tables
+from report import cards, data_page, facts
+from report.tables import MARKDOWN
 from stages import report as door
 from tests import projects
 
@@ -34,7 +36,7 @@ def pairs(text: str) -> dict[str, str]:
 
 
 def change(run: Path, **changes: object) -> None:
-    file = run / checkpoint.RUN
+    file = run / run_files.RUN
     file.write_text(json.dumps(json.loads(file.read_text()) | changes))
 
 
@@ -52,7 +54,7 @@ def trained(trainable: Path, in_process: None) -> Path:
     projects.ingest(({"name": "made"}, rows))
     blocks = yaml.safe_load(paths.PARAMS.read_text())
     paths.PARAMS.write_text(yaml.safe_dump(blocks | {"report": projects.OPTIONS}))
-    train.main()
+    train.run()
     for seed in (1, 2):
         change(paths.run("made", "self_mm", seed), encoder="packaged")
     return trainable
@@ -68,7 +70,7 @@ def test_every_run_has_a_card_with_its_numbers_and_their_intervals(trained: Path
     truth = {row["id"]: row for row in tables.read_arrow(paths.table("made")).to_pylist()}
     for seed in (1, 2):
         card = ModelCard.load(MODELS / f"made-self_mm-{seed}.md")
-        predicted = tables.read(paths.run("made", "self_mm", seed) / checkpoint.PREDICTIONS).to_pylist()
+        predicted = tables.read(paths.run("made", "self_mm", seed) / run_files.PREDICTIONS).to_pylist()
         rows = [row for row in predicted if row["split"] == "test"]
         predictions = np.array([row["fusion"] for row in rows], np.float32)
         labels = np.array([truth[row["id"]]["label"] for row in rows], np.float32)
@@ -81,7 +83,7 @@ def test_every_run_has_a_card_with_its_numbers_and_their_intervals(trained: Path
         videos = {row["video_id"] for row in truth.values() if row["split"] == "train"}
         assert re.search(rf"\| train +\| 12 +\| {len(videos)} +\|", card.text)
         hyper = yaml.safe_load(re.findall(r"```yaml\n(.*?)```", card.text, re.DOTALL)[0])
-        assert hyper == checkpoint.describe(paths.run("made", "self_mm", seed))["hyper"]
+        assert hyper == run_files.describe(paths.run("made", "self_mm", seed))["hyper"]
         assert f"from seed {seed}" in card.text and "The data are synthetic" in card.text
 
 
@@ -110,7 +112,7 @@ def test_a_run_whose_training_table_is_gone_is_not_measured(trained: Path) -> No
 
 def test_no_card_tells_a_path_or_a_clip(trained: Path) -> None:
     run = paths.run("made", "self_mm", 1)
-    hyper = checkpoint.describe(run)["hyper"] | {"text": str(trained / "glove.txt")}
+    hyper = run_files.describe(run)["hyper"] | {"text": str(trained / "glove.txt")}
     change(run, encoder=str(trained / "tiny"), hyper=hyper, changes={"text": hyper["text"]})
     write()
     told = "".join(file.read_text() for file in paths.CARDS.rglob("*.md"))

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,14 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-import model
-from model import checkpoint, run
-from model.predict import clips_for, infer, predict
-from pipeline import paths, tables, workers
+from app import predict as door
+from model import evaluate, run_files, train
+from model.training import checkpoint, jobs, run
+from model.training.predict import clips_for, infer, predict
+from pipeline import paths, tables
 from pipeline.errors import AssetError, ParamsError, TableError
-from pipeline.workers import Failure, Outcome
-from stages import evaluate, jobs, train
-from stages import predict as door
+from pipeline.execution import workers
+from pipeline.execution.tasks import Failure, Outcome
 from tests import tiny
 from tests.trainable import CHOICE, write_params, write_table
 
@@ -60,7 +61,7 @@ def test_same_seed_same_bytes(folder: Path, tmp_path: Path):
 
 
 def test_run_json_says_what_the_run_was(folder: Path, tmp_path: Path):
-    described = checkpoint.describe(folder)
+    described = run_files.describe(folder)
     assert described["hyper"]["fit"]["accumulate"] == 2
     assert described["valid"]["mae"] == pytest.approx(
         min(float(row) for row in _column(folder / "curves.csv", "valid_mae"))
@@ -97,7 +98,7 @@ def test_clips_without_labels_are_predicted_too(folder: Path):
 
 
 def test_predictions_do_not_depend_on_the_other_clips(folder: Path):
-    described, network = checkpoint.describe(folder), checkpoint.load(folder)
+    described, network = run_files.describe(folder), checkpoint.load(folder)
     whole = infer(network, clips_for(described, tiny.table())).to_pylist()
     part = infer(network, clips_for(described, tiny.table().slice(5, 3))).to_pylist()
     by_id = {row["id"]: row["fusion"] for row in whole}
@@ -134,7 +135,7 @@ def test_a_run_without_weights_says_where_they_went(folder: Path):
 
 def test_altered_weights_are_refused_with_the_file_both_hashes_and_the_remedy(folder: Path):
     weights = folder / "weights.safetensors"
-    recorded = checkpoint.describe(folder)["weights_sha256"]
+    recorded = run_files.describe(folder)["weights_sha256"]
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
     weights.write_bytes(content)
@@ -150,15 +151,15 @@ def test_altered_weights_are_refused_with_the_file_both_hashes_and_the_remedy(fo
 def test_altered_weights_that_are_placed_again_are_trained_anew(
     project: Path, in_process: None, capsys: pytest.CaptureFixture[str]
 ):
-    train.main()
+    train.run()
     before = _bytes(paths.RUNS)
     (weights,) = paths.RUNS.rglob("weights.safetensors")
     weights.write_bytes(weights.read_bytes()[:-1] + b"x")  # it is the cache's file too
     capsys.readouterr()
-    train.main()
+    train.run()
     assert "computed 1, from cache 1" in capsys.readouterr().out
     assert _bytes(paths.RUNS) == before
-    evaluate.main()
+    evaluate.run()
 
 
 @pytest.fixture
@@ -182,7 +183,7 @@ def _bytes(folder: Path) -> dict[str, bytes]:
 
 
 def test_the_stages_end_to_end(project: Path, capsys: pytest.CaptureFixture[str]):
-    train.main()
+    train.run()
     assert "2 runs, computed 2, from cache 0, weights kept 1" in capsys.readouterr().out
     kept = {f.parent.name for f in paths.RUNS.rglob("weights.safetensors")}
     runs = {f.parent.name: json.loads(f.read_text()) for f in paths.RUNS.rglob("run.json")}
@@ -190,7 +191,7 @@ def test_the_stages_end_to_end(project: Path, capsys: pytest.CaptureFixture[str]
     assert kept == {best} == {name for name, described in runs.items() if described["weights"]}
     assert len([f for f in (project / "cache").rglob("*") if f.is_file() and f.stat().st_nlink > 1]) == 1
 
-    evaluate.main()
+    evaluate.run()
     metrics = tables.read_json(paths.METRICS)
     assert set(metrics) == {"made"}
     assert metrics["made"]["self_mm"]["seeds"] == 2
@@ -209,35 +210,35 @@ def test_the_stages_end_to_end(project: Path, capsys: pytest.CaptureFixture[str]
 def test_runs_depend_on_their_table_alone(
     project: Path, in_process: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
-    train.main()
+    train.run()
     first = _bytes(paths.RUNS)
     write_table("second")
     capsys.readouterr()
-    train.main()  # a second data set does not retrain the first
+    train.run()  # a second data set does not retrain the first
     assert "4 runs, computed 2, from cache 2" in capsys.readouterr().out
     shutil.rmtree(paths.table("second"))
-    train.main()  # and leaves no trace when it goes
+    train.run()  # and leaves no trace when it goes
     assert "computed 0" in capsys.readouterr().out
     assert _bytes(paths.RUNS) == first
     monkeypatch.undo()  # processes again
     monkeypatch.chdir(project)
     monkeypatch.setenv("RAWMSA_CACHE", str(project / "another cache"))
-    train.main()  # a fresh run gives the same bytes
+    train.run()  # a fresh run gives the same bytes
     assert _bytes(paths.RUNS) == first
 
 
 def test_keep_all_trains_again_only_what_lost_its_weights(
     project: Path, in_process: None, capsys: pytest.CaptureFixture[str]
 ):
-    train.main()
+    train.run()
     _params(keep="all")
     capsys.readouterr()
-    train.main()
+    train.run()
     assert "2 runs, computed 1, from cache 1, weights kept 2" in capsys.readouterr().out
     _params(keep="none")
-    train.main()
+    train.run()
     assert not list(paths.RUNS.rglob("weights.safetensors"))
-    evaluate.main()
+    evaluate.run()
     assert (
         "mine is left without predictions: data/runs holds no run made/self_mm with its weights"
         in capsys.readouterr().out
@@ -248,7 +249,7 @@ def test_keep_all_trains_again_only_what_lost_its_weights(
 def test_a_table_that_cannot_be_trained_on_is_named(project: Path, capsys: pytest.CaptureFixture[str]):
     shutil.rmtree(paths.table("made"))
     write_table("short", splits=("train", "train"))
-    train.main()
+    train.run()
     out = capsys.readouterr().out
     assert "short is not trained on: its valid split has no clips; give rows of label.csv the mode 'valid'" in out
     assert "mine is not trained on: it has no labels" in out
@@ -257,7 +258,7 @@ def test_a_table_that_cannot_be_trained_on_is_named(project: Path, capsys: pytes
 def test_seeds_need_a_default(project: Path):
     _params(seeds={"made": [1]})
     with pytest.raises(ParamsError, match="train.seeds: .* expected a list of seeds under `default`"):
-        train.main()
+        train.run()
 
 
 @pytest.mark.parametrize(
@@ -285,7 +286,7 @@ def test_a_fault_in_train_stops_before_anything_is_lost(
     (paths.RUNS / "made").mkdir(parents=True)
     _params(**changes)
     with pytest.raises(ParamsError, match=message):
-        train.main()
+        train.run()
     assert (paths.RUNS / "made").is_dir()
 
 
@@ -311,7 +312,7 @@ def test_a_fault_in_a_networks_block_stops_before_anything_runs(
     _nothing_runs(monkeypatch)
     _networks_block(part, wrong)
     with pytest.raises(ParamsError, match=rf"networks.self_mm \(preset paper, values made.mosi\).{message}"):
-        train.main()
+        train.run()
 
 
 def _nothing_runs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -331,17 +332,18 @@ def test_a_number_that_yaml_reads_as_text_becomes_a_number(project: Path):
 
 
 def test_a_change_of_the_code_trains_anew(
-    project: Path, in_process: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    project: Path, in_process: None, capsys: pytest.CaptureFixture[str], sources: Callable[[str, str], None]
 ):
-    train.main()
-    code = Path(shutil.copytree(Path(model.__file__).parent, project / "model"))
-    monkeypatch.setattr(jobs, "CODE", code)
+    train.run()
     capsys.readouterr()
-    train.main()
-    assert "computed 0, from cache 2" in capsys.readouterr().out
-    (code / "ulgm.py").write_text((code / "ulgm.py").read_text() + "# changed\n")
-    train.main()
-    assert "computed 2, from cache 0" in capsys.readouterr().out
+    for file, text, computed in (
+        ("model/networks/ulgm.py", "# a comment", 0),
+        ("model/networks/lf.py", "CHANGED = 1", 0),  # which self_mm does not import
+        ("model/networks/ulgm.py", "CHANGED = 1", 2),
+    ):
+        sources(file, text)
+        train.run()
+        assert f"computed {computed}, from cache {2 - computed}" in capsys.readouterr().out, (file, text)
 
 
 @pytest.mark.parametrize(
@@ -364,7 +366,7 @@ def test_only_what_training_sees_trains_anew(
     value: Any,
     computed: int,
 ):
-    train.main()
+    train.run()
     table = tiny.table()
     place = table.column_names.index(column)
     values = table[column].to_pylist()
@@ -373,7 +375,7 @@ def test_only_what_training_sees_trains_anew(
     table = table.set_column(place, field, pa.array(values, field.type))
     tables.write_table(paths.table("made"), [table], tables.metadata(table))
     capsys.readouterr()
-    train.main()
+    train.run()
     assert f"computed {computed}," in capsys.readouterr().out
 
 
@@ -388,7 +390,7 @@ def test_the_key_of_a_table_holds_its_frames_and_metadata():
 
 
 def test_a_kept_run_that_is_not_there_says_how_to_have_it(project: Path, in_process: None):
-    train.main()
+    train.run()
     best = evaluate.kept_run("made/self_mm").name
     (other,) = {"self_mm-1", "self_mm-2"} - {best}
     assert evaluate.kept_run(f"made/{best}").name == best
@@ -397,7 +399,7 @@ def test_a_kept_run_that_is_not_there_says_how_to_have_it(project: Path, in_proc
     with pytest.raises(TableError, match="mine has none. Name another .* or train it with: dvc repro"):
         evaluate.kept_run("mine/self_mm")
     _params(keep="none")
-    train.main()
+    train.run()
     with pytest.raises(TableError, match="set train.keep to best, then: dvc repro"):
         evaluate.kept_run("made/self_mm")
 

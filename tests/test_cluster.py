@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
-from pipeline import cluster, features, paths, tables, workers
+from pipeline import features, paths, tables
 from pipeline.errors import StageError
+from pipeline.execution import cluster, workers
+from pipeline.execution.tasks import Outcome
 from pipeline.params import Executor
 from tests.test_features import outputs, row
 from tests.test_workers import LIMITS, behave
@@ -34,9 +36,7 @@ def nodes() -> Iterator[Any]:
     made.shutdown()
 
 
-def run(
-    function: Any, tasks: Sequence[Any], executor: Executor = "ray", **limits: float
-) -> Iterator[workers.Outcome[Any]]:
+def run(function: Any, tasks: Sequence[Any], executor: Executor = "ray", **limits: float) -> Iterator[Outcome[Any]]:
     allowed = LIMITS.model_copy(update={"max_failed_fraction": 1.0, **limits})
     return workers.run(function, tasks, title="test", workers=2, threads=1, limits=allowed, executor=executor)
 

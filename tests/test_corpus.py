@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from pipeline import features, ingest, params, paths, tables
+from pipeline import features, params, paths, tables
+from pipeline.datasets import ingest
 from pipeline.datasets.refusal import printable
 from tests import clips, corpus
 from tests.projects import content

@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 
 from pipeline.audio import covarep
-from pipeline.audio.covarep import analysis, blocks, wavelets
+from pipeline.audio.covarep import analysis, blocks, layout, wavelets
 from pipeline.features import Clip, Params, recipe
 from pipeline.media import SAMPLE_RATE
 from pipeline.tables import Frames
 from tests import glottis
 
 SHARED = Path(__file__).parents[2] / "shared" / "covarep"
-NAMES = covarep.NAMES
+NAMES = layout.NAMES
 UNVOICED = [NAMES.index(name) for name in ("NAQ", "QOQ", "H1H2", "PSP", "MDQ")]  # neutral there
 SHORT = {
     "MDQ, Pearson": 0.54,

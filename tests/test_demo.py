@@ -13,6 +13,7 @@ import yaml
 from pipeline import demo, features, params
 from pipeline.demo import plan, sentences, voice
 from pipeline.errors import DatasetError, StageError
+from pipeline.tables.frames import Clip
 from pipeline.vision import landmarks
 
 CLIPS, SEED = 6, 7
@@ -174,7 +175,7 @@ def test_the_pipeline_finds_the_face(made: Path) -> None:
     for path in sorted(made.rglob("*.mp4")):
         with av.open(str(path)) as clip:
             seconds = clip.streams.video[0].frames / 25
-        seen.append(recipe.extract(features.Clip(path, None, None, seconds)).mask)
+        seen.append(recipe.extract(Clip(path, None, None, seconds)).mask)
     assert len(seen) == CLIPS
     assert np.concatenate(seen).mean() >= 0.99
 

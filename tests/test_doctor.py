@@ -14,11 +14,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from app import doctor
+from app.doctor import installation, project, raw
+from app.doctor.finding import Finding
 from pipeline import assets, paths
 from pipeline.errors import RawmsaError
-from stages import doctor
-from stages.doctor import installation, project, raw
-from stages.doctor.finding import Finding
 
 ROOT = Path(__file__).parents[1]
 Disk = namedtuple("Disk", "total used free")

@@ -12,11 +12,11 @@ from markdown_it import MarkdownIt
 from PIL import Image
 from typer.testing import CliRunner
 
+from app import predict
 from pipeline import paths
-from pipeline.report import clip as picture
-from pipeline.report import plots, tables
-from pipeline.report.examples import thumbnail
-from stages import predict
+from report import clip as picture
+from report import plots, tables
+from report.examples import thumbnail
 from stages.__main__ import app
 from tests import projects, test_media, test_show
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from model.predict import predict
+from model import evaluate, train
+from model.training.predict import predict
 from pipeline import paths, tables
 from pipeline.errors import ParamsError, TableError
-from stages import evaluate, train
 from tests import trainable as made
 
 pytestmark = pytest.mark.usefixtures("trainable", "in_process")
@@ -19,8 +19,8 @@ SIMS = {"convention": "sims", "label_range": [-1.0, 1.0]}
 def crossed(dataset: str = "other", run: str = "made/self_mm", **blocks: Any) -> list[dict[str, Any]]:
     """The rows of predictions.parquet of a data set that evaluate.across names."""
     made.write_params(evaluate={"across": [{"run": run, "dataset": dataset}]}, **blocks)
-    train.main()
-    evaluate.main()
+    train.run()
+    evaluate.run()
     return [row for row in tables.read(paths.PREDICTIONS).to_pylist() if row["dataset"] == dataset]
 
 
@@ -69,8 +69,8 @@ def test_a_trained_data_set_has_both_its_own_scores_and_the_others():
 
 def test_predictions_of_unlabelled_clips_are_in_their_data_sets_range():
     table = made.write_table("mine", (None,) * 3, label_range=[0.0, 10.0])
-    train.main()
-    evaluate.main()
+    train.run()
+    evaluate.run()
     rows = [row for row in tables.read(paths.PREDICTIONS).to_pylist() if row["dataset"] == "mine"]
     direct = predict(evaluate.kept_run("made/self_mm"), table, Path("tiny"))["fusion"].to_pylist()
     assert [row["prediction"] for row in rows] == pytest.approx([(value + 3) * 10 / 6 for value in direct], abs=1e-5)

@@ -10,15 +10,18 @@ import pyarrow as pa
 import pytest
 import yaml
 
-from model import experiments, metrics, ulabels
-from model.experiments import Row, Runs
-from pipeline import cache, params, paths, tables, workers
-from pipeline.cache import RUNS, WEIGHTS
+from app import experiment as command
+from model import experiment
+from model.measures import experiments, metrics, ulabels
+from model.measures.experiments import Row, Runs
+from model.training.jobs import hyper_of
+from pipeline import params, paths, tables
 from pipeline.errors import ParamsError, StageError
-from pipeline.report.experiments import text
+from pipeline.execution import cache, workers
+from pipeline.execution.cache import RUNS, WEIGHTS
+from pipeline.execution.tasks import Failure, Outcome
+from report.experiments import text
 from stages import __main__ as command_line
-from stages import experiment
-from stages.jobs import hyper_of
 from tests import networks, projects, tiny
 
 ROOT = Path(__file__).parents[1]
@@ -32,8 +35,8 @@ PAPERS = ["tfn", "lmf", "mfn", "raven", "mfm", "mult", "misa", "mag_bert"]
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A training table with human labels, a tiny encoder, and tasks that run here, not in processes of their own."""
 
-    def run_here(function: Callable[[Any], Any], tasks: Sequence[Any], **_: object) -> Iterator[workers.Outcome[Any]]:
-        yield from (workers.Outcome(index, function(task), None) for index, task in enumerate(tasks))
+    def run_here(function: Callable[[Any], Any], tasks: Sequence[Any], **_: object) -> Iterator[Outcome[Any]]:
+        yield from (Outcome(index, function(task), None) for index, task in enumerate(tasks))
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("RAWMSA_CACHE", str(tmp_path / "cache"))
@@ -94,7 +97,7 @@ def _plan(name: str, **chosen: Sequence[str]) -> experiment.Plan:
 
 def _make(datasets: dict[str, list[str]], capsys: pytest.CaptureFixture[str]) -> str:
     _params(datasets)
-    experiment.main()
+    experiment.run()
     return capsys.readouterr().out
 
 
@@ -232,14 +235,12 @@ def test_a_failed_run_stops_its_experiment_alone(
 ):
     real = workers.run
 
-    def human_fails(function: Any, tasks: Sequence[Any], **kwargs: Any) -> Iterator[workers.Outcome[Any]]:
+    def human_fails(function: Any, tasks: Sequence[Any], **kwargs: Any) -> Iterator[Outcome[Any]]:
         fails = [bool(task.job.changes) for task in tasks]
         done = real(function, [task for task, fail in zip(tasks, fails, strict=True) if not fail], **kwargs)
         for index, fail in enumerate(fails):
             value = None if fail else next(done).value
-            yield workers.Outcome(
-                index, value, workers.Failure("ParamsError", "the loss is no number") if fail else None
-            )
+            yield Outcome(index, value, Failure("ParamsError", "the loss is no number") if fail else None)
 
     monkeypatch.setattr(workers, "run", human_fails)
     with pytest.raises(StageError, match="2 of 4 runs failed; the others are kept"):
@@ -380,8 +381,8 @@ def test_an_experiment_is_asked_for_in_params_and_nothing_else_there_changes(
     before = re.sub(r"datasets: {.*} #", "datasets: {} #", (ROOT / "params.yaml").read_text())
     Path("params.yaml").write_text(before)
     wanted = [("table4", "new"), ("figure4", "new"), ("table1", "other")]
-    assert [experiment._asked(name, dataset) for name, dataset in wanted] == [False] * 3
-    assert all(experiment._asked(name, dataset) for name, dataset in wanted)
+    assert [command._asked(name, dataset) for name, dataset in wanted] == [False] * 3
+    assert all(command._asked(name, dataset) for name, dataset in wanted)
     after = Path("params.yaml").read_text()
     datasets = "{new: [table4, figure4], other: [table1]}"
     assert after == before.replace("datasets: {} #", f"datasets: {datasets} #")
@@ -392,15 +393,15 @@ def test_the_command_makes_and_prints(
 ):
     _params({})
     projects.ingest(({"name": "made"}, projects.clips("made")))
-    monkeypatch.setattr(experiment, "_reproduce", experiment.main)
-    experiment.run("table1", "made")
+    monkeypatch.setattr(command, "_reproduce", experiment.run)
+    command.run("table1", "made")
     said = capsys.readouterr().out
     assert "added table1 to experiment.datasets.made in params.yaml" in said and "Self-MM" in said
     with pytest.raises(StageError, match="There is no data set mad: data/raw holds none"):
-        experiment.run("table1", "mad")
+        command.run("table1", "mad")
     _write(_without(_table(), "test"))
     with pytest.raises(StageError, match="made/table4 was not made: it needs clips in the test split"):
-        experiment.run("table4", "made")
+        command.run("table4", "made")
 
 
 def test_the_command_line_knows_every_experiment():

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from pipeline import media, paths
-from pipeline.report import player, proxy, published, tables
-from pipeline.report.facts import read
-from pipeline.report.tracks import Modality
 from pipeline.tables import Column
 from pipeline.vision import landmarks
+from report import player, proxy, published, tables
+from report.facts import read
+from report.tracks import Modality
 from tests import clips as videos
 from tests.projects import clips, explored, features, film, ingest, predict, scored, train, trained, write
 
@@ -153,7 +153,7 @@ def test_films_are_made_once_and_a_clip_without_one_is_said(
     assert "v2/1 has no film on the page" in capfd.readouterr().out
     assert (played(0)["film"], played(2)["film"]) == ("vision", None)
     Path(rows[2]["path"]).unlink()
-    monkeypatch.setattr("pipeline.workers.run", lambda *_, **__: iter(()))  # nobody makes any
+    monkeypatch.setattr("pipeline.execution.workers.run", lambda *_, **__: iter(()))  # nobody makes any
     write(films=True)
     assert {file.name for file in (paths.REPORT / "media/demo").glob("*.mp4")} == there
 

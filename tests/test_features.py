@@ -12,10 +12,11 @@ import av
 import numpy as np
 import pytest
 
-from pipeline import features, media, params, paths, tables, workers
-from pipeline.cache import Part
+from pipeline import features, media, params, paths, tables
 from pipeline.errors import MediaError
-from pipeline.features import Clip
+from pipeline.execution import locks
+from pipeline.execution.cache import Part
+from pipeline.tables.frames import Clip
 from tests import clips, glottis
 
 ROOT = Path(__file__).parents[1]
@@ -306,7 +307,7 @@ def test_a_job_of_an_array_runs_beside_what_holds_the_checkout(project: Path) ->
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         return subprocess.run(command, env=environment, capture_output=True, text=True)
 
-    with workers.lock("audio"):
+    with locks.lock("audio"):
         assert job("1/1").stdout == "audio: 2 clips: 2 computed, 0 from cache, 0 failed\n"
     assert "--shard is '4/3', expected i/n with i from 1 to n" in job("4/3").stderr
 

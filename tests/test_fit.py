@@ -9,11 +9,12 @@ import pyarrow.compute as pc
 import pytest
 import torch
 
-from model import build
-from model.batch import Batch, Clips
-from model.fit import History, check, fit, seeded
-from model.hyper import Fit, Group, Hyper
-from model.network import BaseNetwork, Branch, Output
+from model.networks import build
+from model.networks.base import BaseNetwork
+from model.records import Batch, Branch, Output
+from model.training.batch import Clips
+from model.training.fit import History, check, fit, seeded
+from model.training.hyper import Fit, Group, Hyper
 from pipeline import tables
 from pipeline.errors import ParamsError, TableError
 from tests import tiny
@@ -306,7 +307,7 @@ def test_a_plateau_of_the_validation_lowers_the_learning_rates(monkeypatch: pyte
         return step(self, *x)
 
     monkeypatch.setattr(torch.optim.AdamW, "step", watched)
-    monkeypatch.setattr("model.fit._criterion", lambda row, params: float(row["epoch"]))  # ever worse
+    monkeypatch.setattr("model.training.fit._criterion", lambda row, params: float(row["epoch"]))  # ever worse
     trained(tiny.table(), plateau=2, max_epochs=6, patience=6)
     by_epoch = rates[:: len(rates) // 6]
     assert by_epoch == pytest.approx([0.01, 0.01, 0.01, 0.01, 0.001, 0.001])

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from model import floors
+from model.measures import floors
 from pipeline import tables
 from tests import tiny
 

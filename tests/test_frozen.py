@@ -1,19 +1,21 @@
 """Runs whose text encoder is not trained: its vectors are made once, and predict on other tables makes them again."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 
-import model
-from model import checkpoint, vectors
-from model.files import sha256
-from model.predict import predict
-from pipeline import cache, paths, tables
+from model import evaluate, run_files, train
+from model.encoders import vectors
+from model.training import jobs
+from model.training.predict import predict
+from pipeline import paths, tables
 from pipeline.errors import AssetError, StageError
-from stages import evaluate, jobs, train
+from pipeline.execution import cache, fingerprint
+from pipeline.files import sha256
 from tests import networks, tiny
 from tests.trainable import write_params
 
@@ -31,11 +33,11 @@ def kept() -> list[Path]:
 
 def test_vectors_are_made_once_for_all_seeds_and_are_berts(trainable: Path, in_process: None):
     params()
-    train.main()
+    train.run()
     (file,) = kept()
     written = file.stat().st_mtime_ns
     params(seeds=(1, 2, 3))
-    train.main()
+    train.run()
     assert kept() == [file] and file.stat().st_mtime_ns == written
     ids = tables.read_arrow(paths.table("made"))["input_ids"][3].as_py()
     with torch.inference_mode():
@@ -46,13 +48,13 @@ def test_vectors_are_made_once_for_all_seeds_and_are_berts(trainable: Path, in_p
 
 def test_a_run_predicts_on_another_table_as_it_did_on_its_own(trainable: Path, in_process: None):
     params()
-    train.main()
+    train.run()
     folder = evaluate.kept_run("made/lf")
-    known = tables.read(folder / checkpoint.PREDICTIONS).sort_by("id")
+    known = tables.read(folder / run_files.PREDICTIONS).sort_by("id")
     found = predict(folder, tables.read_arrow(paths.table("made")), Path("tiny")).sort_by("id")
     assert found["fusion"].to_pylist() == pytest.approx(known["fusion"].to_pylist(), abs=1e-6)
     assert found["text"].null_count == 0
-    weights = (folder / checkpoint.WEIGHTS).stat().st_size
+    weights = (folder / run_files.WEIGHTS).stat().st_size
     assert weights < Path("tiny/model.safetensors").stat().st_size  # the encoder is not among them
 
 
@@ -63,7 +65,7 @@ def test_a_run_refuses_another_encoder_than_its_vectors_are_of(trainable: Path, 
     tables.write_table(paths.table("made"), [tables.with_metadata(table, described)], described)
     table = tables.read_arrow(paths.table("made"))
     params()
-    train.main()
+    train.run()
     folder = evaluate.kept_run("made/lf")
     predict(folder, table, Path("tiny"))
     tiny.bert(seed=5).save_pretrained("tiny")
@@ -74,17 +76,17 @@ def test_a_run_refuses_another_encoder_than_its_vectors_are_of(trainable: Path, 
     shutil.rmtree(cache.Store(jobs.VECTORS).root)
     params(seeds=(1, 2, 3))
     with pytest.raises(StageError, match=r"model\.safetensors was altered"):  # nor are more of its runs trained
-        train.main()
+        train.run()
 
 
 def test_a_run_refuses_another_glove_file(trainable: Path, in_process: None, monkeypatch: pytest.MonkeyPatch):
     pieces = {number: f"w{number}" for number in range(80)}
     tokenizer = SimpleNamespace(convert_ids_to_tokens=lambda ids: [pieces[number] for number in ids])
-    monkeypatch.setattr("model.vectors.AutoTokenizer.from_pretrained", lambda _: tokenizer)
+    monkeypatch.setattr("model.encoders.vectors.AutoTokenizer.from_pretrained", lambda _: tokenizer)
     glove = Path("glove.txt")
     glove.write_text("".join(f"{word} {number} 1\n" for number, word in pieces.items()))
     params(text="glove.txt")
-    train.main()
+    train.run()
     folder, table = evaluate.kept_run("made/lf"), tables.read_arrow(paths.table("made"))
     assert predict(folder, table, "a model on the hub")["fusion"].null_count == 0
     glove.write_text(glove.read_text().replace("w9 9", "w9 8"))
@@ -96,16 +98,14 @@ def test_a_data_set_without_text_needs_no_vectors(trainable: Path, in_process: N
     table = tiny.table(without=["text"])
     tables.write_table(paths.table("made"), [table], tables.metadata(table))
     params()
-    train.main()
-    assert checkpoint.describe(evaluate.kept_run("made/lf"))["text_width"] == 0
+    train.run()
+    assert run_files.describe(evaluate.kept_run("made/lf"))["text_width"] == 0
 
 
-def test_what_a_network_shares_with_another_decides_its_key(trainable: Path, monkeypatch: pytest.MonkeyPatch):
-    code = Path(shutil.copytree(Path(model.__file__).parent, trainable / "model"))
-    monkeypatch.setattr(jobs, "CODE", code)
-    before = {name: jobs._code(name) for name in ("tfn", "mtfn", "lmf", "self_mm")}
-    (code / "tfn.py").write_text((code / "tfn.py").read_text() + "# changed\n")
-    changed = {name for name, old in before.items() if jobs._code(name) != old}
-    assert changed == {"tfn", "mtfn", "lmf"}  # which import it
-    (code / "experiments.py").write_text("# changed\n")
-    assert {name for name, old in before.items() if jobs._code(name) != old} == changed
+def test_what_a_network_shares_with_another_decides_its_key(sources: Callable[[str, str], None]):
+    def codes() -> dict[str, str]:
+        return {name: fingerprint.code(f"model.networks.{name}") for name in ("tfn", "mtfn", "lmf", "self_mm")}
+
+    before = codes()
+    sources("model/networks/tfn.py", "CHANGED = 1")
+    assert {name for name, code in codes().items() if code != before[name]} == {"tfn", "mtfn", "lmf"}  # which import it

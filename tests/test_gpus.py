@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from model.training import gpus
 from pipeline import paths
 from pipeline.errors import ParamsError
-from stages import gpus
 
 HOLDER = "import sys; from filelock import FileLock; lock = FileLock(sys.argv[1]); lock.acquire(); print('held', flush=True); input()"
 

@@ -15,12 +15,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline import datasets, ingest, media, params, paths, tables
-from pipeline.datasets import Dataset, Shares
+from app import predict
+from pipeline import datasets, media, params, paths, tables
+from pipeline.datasets import Dataset, Shares, ingest
 from pipeline.datasets.description import MOST as DESCRIPTION_BYTES
 from pipeline.datasets.refusal import LONGEST, NOT_PRINTABLE
 from pipeline.errors import DatasetError
-from stages import audio, predict
+from stages import audio
 from tests import clips
 
 SHARES = Shares(train=0.6, valid=0.1, test=0.3, seed=1111)

@@ -10,17 +10,15 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from pipeline.execution import fingerprint
 from stages.__main__ import STAGES, app
 
 ROOT = Path(__file__).parents[1]
 DVC = yaml.safe_load((ROOT / "dvc.yaml").read_text())
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
 README = (ROOT / "README.md").read_text()
-MAY_IMPORT = {
-    "pipeline": {"pipeline"},
-    "model": {"model", "pipeline.tables", "pipeline.errors"},
-    "stages": {"stages", "model", "pipeline"},
-}
+FLOORS = ("stages", "app", "report", "model", "pipeline")  # each imports from those below it alone
+GROUND = ("errors", "files", "params", "paths", "execution", "tables")  # of pipeline: what the other rooms stand on
 EXTRAS = (
     "mediapipe",
     "opensmile",
@@ -37,24 +35,30 @@ EXTRAS = (
 )
 
 
-def imported(file: Path) -> set[str]:
-    """Every module of ours that a file imports, as written."""
-    names: set[str] = set()
-    for node in ast.walk(ast.parse(file.read_text())):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        if isinstance(node, ast.ImportFrom) and node.module:
-            names |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return {name for name in names if name.split(".")[0] in MAY_IMPORT}
+def modules() -> list[str]:
+    """Every module of ours, as it is imported."""
+    files = [file for room in FLOORS for file in (ROOT / room).rglob("*.py")]
+    return sorted(".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for file in files)
 
 
-@pytest.mark.parametrize("package", MAY_IMPORT)
-def test_imports_flow_one_way(package: str) -> None:
-    for file in (ROOT / package).rglob("*.py"):
-        for name in imported(file):
-            assert any(f"{name}.".startswith(f"{allowed}.") for allowed in MAY_IMPORT[package]), (
-                f"{file} imports {name}"
-            )
+def test_imports_flow_one_way() -> None:
+    for module in modules():
+        floor = FLOORS.index(module.split(".")[0])
+        for name in fingerprint.closure(module):
+            assert FLOORS.index(name.split(".")[0]) >= floor, f"{module} needs {name}"
+
+
+def test_the_ground_knows_no_clip() -> None:
+    for module in (module for module in modules() if module.split(".")[:1] == ["pipeline"]):
+        if module.split(".")[1:2] and module.split(".")[1] in GROUND:
+            above = {n for n in fingerprint.closure(module) if n.split(".")[1:] and n.split(".")[1] not in GROUND}
+            assert not above, f"{module} needs {above}"
+
+
+def test_no_module_needs_itself() -> None:
+    for module in modules():
+        for name in fingerprint._imports(module):
+            assert module == name or module not in fingerprint.closure(name), f"{module} and {name} need each other"
 
 
 def test_one_word_from_end_to_end() -> None:
@@ -76,8 +80,8 @@ def test_one_word_from_end_to_end() -> None:
 def test_every_stage_lists_its_code_and_what_it_reads() -> None:
     made: set[str] = set()
     for name, stage in DVC["stages"].items():
-        room = {f"pipeline/{name}", f"pipeline/{name}.py", "model", f"stages/{name}.py"} & set(stage["deps"])
-        assert room, name
+        code = {module.split(".")[0] for module in fingerprint.closure(f"stages.{name}")} - {"stages"}
+        assert code == set(FLOORS) & set(stage["deps"]), name
         for path in stage["deps"]:
             inside = any(path == out or out.startswith(f"{path}/") for out in made)
             assert (ROOT / path).exists() or inside or path == "data/raw", f"{name} depends on {path}"

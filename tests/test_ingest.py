@@ -7,8 +7,11 @@ from typing import Any
 
 import pytest
 
-from pipeline import cache, ingest, params, paths, tables, workers
+from pipeline import params, paths, tables
+from pipeline.datasets import ingest
 from pipeline.errors import DatasetError, ParamsError, StageError
+from pipeline.execution import cache, workers
+from pipeline.execution.tasks import Failure, Outcome
 from tests import clips
 
 PARAMS = Path(__file__).parents[1] / "params.yaml"
@@ -170,7 +173,7 @@ def test_a_clip_that_overruns_its_time_is_tried_again_next_time(
     words: Path, videos: list[Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     copy(videos[0], paths.RAW / "slow" / "clip.mp4")
-    overrun = workers.Outcome(0, None, workers.Failure("timeout", "it ran longer than limits.seconds"))
+    overrun = Outcome(0, None, Failure("timeout", "it ran longer than limits.seconds"))
     with monkeypatch.context() as patch:
         patch.setattr(workers, "run", lambda *_, **__: iter([overrun]))
         assert "0 computed, 0 from cache, 1 failed; 2 refused (given up: timeout 1, no clips 1)" in run(capsys)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from model import metrics
-from model.intervals import RESAMPLES, Bootstrap, weighted
+from model.measures import metrics
+from model.measures.intervals import RESAMPLES, Bootstrap, weighted
 
 RNG = np.random.default_rng(7)
 LABELS = np.round(RNG.uniform(-3, 3, 60), 1).astype(np.float32)

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from model.lf import mean_over
-from model.network import Branch, Output
+from model.networks.lf import mean_over
+from model.records import Branch, Output
 from tests import networks
 
 

@@ -9,10 +9,10 @@ import torch
 from torch.nn.functional import layer_norm
 from transformers import BertConfig, BertModel
 
-from model import build
-from model.batch import Batch
-from model.mag_bert import Gate
-from model.network import BaseNetwork
+from model.networks import build
+from model.networks.base import BaseNetwork
+from model.networks.mag_bert import Gate
+from model.records import Batch
 from pipeline.errors import ParamsError
 from tests import tiny
 

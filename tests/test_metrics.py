@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
-from model import metrics
+from model.measures import metrics
 
 P = np.array([2.6, 0.4, -0.5, -2.5, 0.0, -0.2], np.float32)
 Y = np.array([3.0, -0.6, -1.0, -2.2, 0.0, 0.8], np.float32)

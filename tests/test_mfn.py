@@ -6,9 +6,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.encoders import aligned, parts
-from model.mfm import mmd_to_normal
-from model.mfn import vectors
+from model.encoders.layers import aligned, parts
+from model.networks.mfm import mmd_to_normal
+from model.networks.mfn import vectors
 from tests import networks
 
 

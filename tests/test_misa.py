@@ -12,9 +12,9 @@ from torch import nn
 from torch.nn.functional import layer_norm
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from model.batch import Batch
-from model.encoders import real
-from model.misa import BothWays, FrameEncoder, Network, discrepancy, orthogonality
+from model.encoders.layers import real
+from model.networks.misa import BothWays, FrameEncoder, Network, discrepancy, orthogonality
+from model.records import Batch
 from tests import tiny
 
 ARCHITECTURE: dict[str, Any] = {

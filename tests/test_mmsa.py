@@ -13,10 +13,11 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from pipeline import assemble, features, ingest, params, paths, tables, text, transcribe
+from app import predict
+from pipeline import assemble, features, params, paths, tables, text, transcribe
+from pipeline.datasets import ingest
 from pipeline.errors import DatasetError, ParamsError, TableError
 from pipeline.mmsa import exporting, importing, pickles
-from stages import predict
 from stages.__main__ import app
 
 ROOT = Path(__file__).parents[1]

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch.nn.functional import conv1d, layer_norm
 
-from model.batch import Batch
-from model.mult import Layer, Network, mask, positions
+from model.networks.mult import Layer, Network, mask, positions
+from model.records import Batch
 from pipeline.errors import ParamsError
 from tests import tiny
 

@@ -10,10 +10,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import model
-from model import vectors
-from model.fit import fit, seeded
-from model.hyper import Hyper, merged, schema
-from model.network import BRANCHES, BaseNetwork
+from model.encoders import vectors
+from model.networks.base import BaseNetwork
+from model.records import BRANCHES
+from model.training.fit import fit, seeded
+from model.training.hyper import Hyper, merged, schema
 from pipeline import params
 from pipeline.errors import ParamsError
 from tests import networks, tiny

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import BertModel
 
-from model import packed
-from model.encoders import TextEncoder, TokenVectors
+from model.encoders import packed
+from model.encoders.layers import TextEncoder, TokenVectors
 from tests import tiny
 
 LENGTHS = st.lists(st.integers(1, 9), min_size=1, max_size=6)

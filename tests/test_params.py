@@ -8,8 +8,10 @@ import pytest
 
 import model
 import pipeline
+import report
 import stages
-from pipeline import assemble, features, ingest, params, report, text, transcribe
+from pipeline import assemble, features, params, text, transcribe
+from pipeline.datasets import ingest
 from pipeline.errors import ParamsError
 from pipeline.params import Block
 

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from pipeline import paths
-from pipeline.cache import KEY_LENGTH
+from pipeline.execution.cache import KEY_LENGTH
 from tests import clips
 from tests.checkouts import Checkout, copied
 from tests.projects import content

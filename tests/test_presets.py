@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from model import build
-from model.fit import History, fit, seeded
-from model.hyper import Fit, Group, Hyper
-from model.network import BaseNetwork, Branch, Output
-from model.ulgm import shifted
+from model.networks import build
+from model.networks.base import BaseNetwork
+from model.networks.ulgm import shifted
+from model.records import Branch, Output
+from model.training.fit import History, fit, seeded
+from model.training.hyper import Fit, Group, Hyper
+from model.training.jobs import Choice, hyper_of
 from pipeline.errors import ParamsError
-from stages.jobs import Choice, hyper_of
 from tests import tiny
 
 ROOT = Path(__file__).parents[1]

@@ -13,13 +13,15 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model import build
-from model.batch import Batch
-from model.fit import fit, seeded
-from model.predict import infer
-from model.ulgm import Settings, Ulgm, alpha, momentum, shifted
-from pipeline import paths, tables, workers
-from stages import train
+from model import train
+from model.networks import build
+from model.networks.ulgm import Settings, Ulgm, alpha, momentum, shifted
+from model.records import Batch
+from model.training.fit import fit, seeded
+from model.training.predict import infer
+from pipeline import paths, tables
+from pipeline.execution import workers
+from pipeline.execution.tasks import Outcome
 from tests import tiny
 
 RANGE = (-3.0, 3.0)
@@ -221,8 +223,8 @@ def here(project: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
 TABLE = tiny.table(absent=[(3, "audio")])
 
 
-def _in_turn(function: Callable[[Any], Any], tasks: Sequence[Any], **_: object) -> Iterator[workers.Outcome[Any]]:
-    yield from (workers.Outcome(index, function(task), None) for index, task in enumerate(tasks))
+def _in_turn(function: Callable[[Any], Any], tasks: Sequence[Any], **_: object) -> Iterator[Outcome[Any]]:
+    yield from (Outcome(index, function(task), None) for index, task in enumerate(tasks))
 
 
 def runs(table: pa.Table, at_once: int, patch: pytest.MonkeyPatch) -> dict[str, bytes]:
@@ -243,7 +245,7 @@ def runs(table: pa.Table, at_once: int, patch: pytest.MonkeyPatch) -> dict[str, 
     }
     Path("params.yaml").write_text(yaml.safe_dump(blocks))
     tables.write_table(paths.table("made"), [table], tables.metadata(table))
-    train.main()
+    train.run()
     found = {str(file): file.read_bytes() for file in sorted(paths.RUNS.rglob("*")) if file.is_file()}
     assert len([name for name in found if name.endswith("ulabels.parquet")]) == 2
     return found

@@ -8,12 +8,14 @@ import pytest
 import yaml
 from huggingface_hub import ModelCard
 
-from model import checkpoint, metrics
-from model.predict import predict
+from app import predict as door
+from app import publish
+from model import run_files, train
+from model.measures import metrics
+from model.training import checkpoint
+from model.training.predict import predict
 from pipeline import paths, tables
 from pipeline.errors import TableError
-from stages import predict as door
-from stages import publish, train
 
 TO = Path("published")
 RUN = paths.RUNS / "made/self_mm-1"
@@ -21,7 +23,7 @@ RUN = paths.RUNS / "made/self_mm-1"
 
 def change(**changes: object) -> None:
     """Of run.json."""
-    file = RUN / checkpoint.RUN
+    file = RUN / run_files.RUN
     file.write_text(json.dumps(json.loads(file.read_text()) | changes))
 
 
@@ -31,7 +33,7 @@ def trained(trainable: Path, in_process: None) -> Path:
     blocks = yaml.safe_load(paths.PARAMS.read_text())
     blocks["train"] |= {"keep": "all", "seeds": {"default": [1]}}
     paths.PARAMS.write_text(yaml.safe_dump(blocks))
-    train.main()
+    train.run()
     change(encoder="packaged")
     return trainable
 
@@ -41,7 +43,7 @@ def test_a_published_run_predicts_what_the_run_predicts(trained: Path) -> None:
     assert sorted(file.name for file in TO.iterdir()) == ["README.md", "config.json", "model.safetensors"]
     table = tables.read_arrow(paths.table("made"))
     table = tables.with_metadata(table, tables.metadata(table) | {"encoder": "packaged"})
-    assert checkpoint.describe(TO)["valid"]["heads"].keys() == {"text", "audio", "vision"}
+    assert run_files.describe(TO)["valid"]["heads"].keys() == {"text", "audio", "vision"}
     expected = predict(RUN, table, "packaged")
     shutil.rmtree(paths.RUNS)  # as on another machine
     assert predict(TO, table, "packaged").equals(expected)
@@ -94,7 +96,7 @@ def test_what_could_not_be_used_elsewhere_is_not_published(trained: Path) -> Non
     change(encoder=str(trained / "tiny"))
     with pytest.raises(TableError, match="lies in the folder .*tiny of this machine"):
         publish.main("made/self_mm", TO)
-    hyper = checkpoint.describe(RUN)["hyper"]
+    hyper = run_files.describe(RUN)["hyper"]
     change(hyper=hyper | {"text": "/data/glove.txt"})
     with pytest.raises(TableError, match=r"takes its token vectors from the file /data/glove\.txt"):
         publish.main("made/self_mm", TO)

@@ -15,13 +15,14 @@ import pytest
 import torch
 import yaml
 
-from model import ranks, resume
-from model.fit import fit, seeded
-from model.network import Branch, Output
-from pipeline import cache, paths, tables
-from pipeline.cache import RUNS
+from model import train
+from model.records import Branch, Output
+from model.training import jobs, ranks, resume, torchrun
+from model.training.fit import fit, seeded
+from pipeline import paths, tables
 from pipeline.errors import StageError
-from stages import jobs, torchrun, train
+from pipeline.execution import cache
+from pipeline.execution.cache import RUNS
 from tests import networks, tiny
 from tests.trainable import CHOICE, write_params
 
@@ -179,7 +180,7 @@ def test_a_loss_that_is_no_number_is_told_as_by_one_process(trainable: Path) -> 
     for processes in (1, 2):
         together(processes, lr=1e30)
         with pytest.raises(StageError) as error:
-            train.main()
+            train.run()
         said.append(str(error.value))
     assert "is not finite" in said[0] and said[0].split() == said[1].split()
 
@@ -198,7 +199,7 @@ def processes_in(folder: Path) -> list[str]:
 def test_a_stage_trains_a_run_by_several_processes_killed_or_not(
     trainable: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    command = [sys.executable, "-c", "from stages import train\nif __name__ == '__main__': train.main()"]
+    command = [sys.executable, "-c", "from stages import train\nif __name__ == '__main__': train.run()"]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
     folder = paths.run("made", "self_mm", 1)
     curves = {}

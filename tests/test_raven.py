@@ -8,10 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model import build
-from model.batch import Batch
-from model.network import BaseNetwork
-from model.raven import Subword, bounded
+from model.networks import build
+from model.networks.base import BaseNetwork
+from model.networks.raven import Subword, bounded
+from model.records import Batch
 from pipeline.errors import ParamsError
 from tests import tiny
 

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from model import find
+from model.networks import find
 from pipeline import paths
 from pipeline.errors import TableError
-from pipeline.report.tables import model_name
+from report.tables import model_name
 from tests import networks
 from tests.projects import (
     SECRET,

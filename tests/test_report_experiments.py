@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from markdown_it import MarkdownIt
 
-from pipeline import paths, report, tables
+import report
+from pipeline import paths, tables
 from pipeline.errors import TableError
-from pipeline.report import experiments
+from report import experiments
 from tests.projects import FLOOR, SCORES, SIMS, clips, content, film, ingest, measured, scored, write
 
 SHARED = Path(__file__).parents[2] / "shared"

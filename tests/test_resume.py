@@ -14,15 +14,16 @@ import pytest
 import torch
 import yaml
 
-from model import resume
-from model.batch import Batch
-from model.fit import History, fit, seeded
-from model.hyper import Hyper
-from model.network import BaseNetwork
-from model.resume import Keeper
-from pipeline import cache, paths, tables
-from pipeline.cache import RUNS
-from stages import jobs, logs, train
+from model import train
+from model.networks.base import BaseNetwork
+from model.records import Batch
+from model.training import jobs, logs, resume
+from model.training.fit import History, fit, seeded
+from model.training.hyper import Hyper
+from model.training.resume import Keeper
+from pipeline import paths, tables
+from pipeline.execution import cache
+from pipeline.execution.cache import RUNS
 from tests import networks, tiny
 from tests.test_frozen import params as frozen_params
 from tests.trainable import CHOICE, write_params
@@ -100,7 +101,7 @@ def test_every_network_goes_on_as_if_it_had_not_been_stopped(
 def test_a_learning_rate_that_a_plateau_has_lowered_stays_lowered(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("model.fit._criterion", lambda row, params: float(row["epoch"]))  # ever worse
+    monkeypatch.setattr("model.training.fit._criterion", lambda row, params: float(row["epoch"]))  # ever worse
     rates: list[float] = []
     step = torch.optim.AdamW.step
 
@@ -239,7 +240,7 @@ def test_a_stage_that_is_begun_again_gives_the_same_files(
     for settings in blocks["networks"].values():
         settings["values"]["made"]["mosi"]["fit"] |= {"max_epochs": 4, "patience": 4}
     Path("params.yaml").write_text(yaml.safe_dump(blocks))
-    train.main()
+    train.run()
     expected = files()
     assert not states()
 
@@ -247,10 +248,10 @@ def test_a_stage_that_is_begun_again_gives_the_same_files(
     with monkeypatch.context() as patch:
         stop_in(epoch, patch)
         with pytest.raises(Stopped):
-            train.main()
+            train.run()
     assert len(states()) == (epoch > 1)
     capsys.readouterr()
-    train.main()
+    train.run()
     assert files() == expected and not states()
     name = "lf" if block == "frozen" else "self_mm"
     told = f"train: made/{name}-1: goes on after epoch {epoch - 1}\n"
@@ -265,7 +266,7 @@ def test_pruning_removes_the_state_of_a_training_that_was_given_up(
     with monkeypatch.context() as patch:
         stop_in(2, patch)
         with pytest.raises(Stopped):
-            train.main()
+            train.run()
     (state,) = states()
     size = state.stat().st_size
     assert cache.prune() >= size
@@ -290,8 +291,8 @@ def slowed(*x):
     return whole(*x)
 fit.forward = slowed
 from pipeline import workers
-workers.run = lambda function, tasks, **_: (workers.Outcome(i, function(task), None) for i, task in enumerate(tasks))
-train.main()
+workers.run = lambda function, tasks, **_: (Outcome(i, function(task), None) for i, task in enumerate(tasks))
+train.run()
 """
 
 
@@ -302,7 +303,7 @@ def test_a_training_that_was_killed_gives_the_same_files_when_it_is_run_again(
     blocks = yaml.safe_load(Path("params.yaml").read_text())
     blocks["networks"]["self_mm"]["values"]["made"]["mosi"]["fit"] |= {"max_epochs": 40, "patience": 40}
     Path("params.yaml").write_text(yaml.safe_dump(blocks))
-    train.main()
+    train.run()
     expected = files()
 
     monkeypatch.setenv("RAWMSA_CACHE", str(trainable / "another cache"))

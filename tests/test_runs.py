@@ -8,9 +8,12 @@ from typing import Any
 import pytest
 import yaml
 
-from pipeline import cache, paths, tables
+from app import runs
+from model import evaluate, train
+from model.training import jobs, logs
+from pipeline import paths, tables
 from pipeline.errors import RawmsaError
-from stages import evaluate, jobs, logs, runs, train
+from pipeline.execution import cache
 from tests import trainable as made
 
 pytestmark = pytest.mark.usefixtures("trainable", "in_process")
@@ -23,10 +26,10 @@ def listed(capsys: pytest.CaptureFixture[str], every: bool = False, **only: Any)
 
 
 def test_the_runs_of_a_data_set_with_all_that_is_asked(capsys: pytest.CaptureFixture[str]):
-    train.main()
+    train.run()
     first, second = listed(capsys)
     assert first["test_mae"] is second["test_mae"] is None  # nobody has opened the test split yet
-    evaluate.main()
+    evaluate.run()
     first, second = listed(capsys)
     described = tables.read_json(paths.run("made", "self_mm", 1) / "run.json")
     assert first["run"] == "made/self_mm-1" and first["key"] == described["key"]
@@ -45,8 +48,8 @@ def test_the_runs_of_a_data_set_with_all_that_is_asked(capsys: pytest.CaptureFix
 
 def test_all_shows_the_runs_of_the_cache_without_a_test_score(capsys: pytest.CaptureFixture[str]):
     made.write_table("second")
-    train.main()
-    evaluate.main()
+    train.run()
+    evaluate.run()
     row = jobs.task(jobs.source("made"), "self_mm", jobs.Choice(**made.CHOICE), 1, {"fit": {"batch": 2}})
     jobs.compute([row], lambda: (), "row")
     assert len(listed(capsys)) == 4
@@ -62,8 +65,8 @@ def test_all_shows_the_runs_of_the_cache_without_a_test_score(capsys: pytest.Cap
 
 
 def test_two_runs_side_by_side(capsys: pytest.CaptureFixture[str]):
-    train.main()
-    evaluate.main()
+    train.run()
+    evaluate.run()
     capsys.readouterr()
     runs.comparison(["made/self_mm-1", "made/self_mm-2"], as_json=True)
     found = json.loads(capsys.readouterr().out)
@@ -78,7 +81,7 @@ def test_two_runs_side_by_side(capsys: pytest.CaptureFixture[str]):
 
 
 def test_a_name_that_fits_none_or_several_says_so():
-    train.main()
+    train.run()
     with pytest.raises(
         RawmsaError, match=r"no run made/tfn-1: data/runs has made/self_mm-1, made/self_mm-2\. .* --all"
     ):
@@ -91,7 +94,7 @@ def test_a_name_that_fits_none_or_several_says_so():
 
 
 def test_a_log_tells_what_two_equal_runs_differ_in():
-    train.main()
+    train.run()
     described = tables.read_json(paths.run("made", "self_mm", 1) / "run.json")
     log = logs.read(described["key"])
     assert log["seconds"] > log["seconds_an_epoch"] > 0
@@ -103,7 +106,7 @@ def test_a_log_tells_what_two_equal_runs_differ_in():
 
 
 def test_a_log_goes_with_its_run():
-    train.main()
+    train.run()
     kept = {tables.read_json(file)["key"] for file in paths.RUNS.rglob("run.json")}
     row = jobs.task(jobs.source("made"), "self_mm", jobs.Choice(**made.CHOICE), 3, {})
     jobs.compute([row], lambda: (), "row")  # which no parameter set uses

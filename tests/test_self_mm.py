@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from model import build
-from model.network import BaseNetwork, Branch
+from model.networks import build
+from model.networks.base import BaseNetwork
+from model.records import Branch
 from pipeline import tables
 from pipeline.errors import ParamsError
 from tests import tiny
@@ -166,7 +167,7 @@ def test_wrong_hyper_parameters_say_what_is_expected():
         match=r"has \['frames'\], expected \['dropout', 'frames', 'layers', 'outputs', 'projected', 'tasks', 'ulgm'\]",
     ):
         build("self_mm", dims, {"frames": {}})
-    with pytest.raises(ParamsError, match="names 'ulgm', but there is no model/ulgm.py with a Network"):
+    with pytest.raises(ParamsError, match="names 'ulgm', but there is no model/networks/ulgm.py with a Network"):
         build("ulgm", dims, {})
 
 

@@ -21,15 +21,15 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from app import predict, serve
+from app.predict import Content
+from app.serve import app, work
+from app.serve.clips import Clips
 from pipeline import assemble, features, paths, tables, text
 from pipeline.errors import MediaError, RawmsaError, TableError
 from pipeline.media import Media
 from pipeline.params import Limits
 from pipeline.tables import Column, Frames
-from stages import predict, serve
-from stages.predict import Content
-from stages.serve import app, work
-from stages.serve.clips import Clips
 from tests import clips as videos
 
 ROOT = Path(__file__).parents[1]
@@ -360,7 +360,7 @@ def test_of_a_name_the_file_has_the_suffix_alone(name: str, suffix: str) -> None
 @pytest.fixture
 def project(trainable: Path, in_process: None, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A run that takes spectral frames of real videos, no pictures, and no words, as no recogniser is asked."""
-    from stages import train  # torch, which the child that only waits need not import
+    from model import train  # torch, which the child that only waits need not import
     from tests import tiny
 
     options = features.Params.model_validate(
@@ -374,7 +374,7 @@ def project(trainable: Path, in_process: None, monkeypatch: pytest.MonkeyPatch) 
     extraction = {"text": {"max_tokens": 64, "encoder": "packaged", "dataset": "made"}, "audio": recorded, "vision": {}}
     metadata = tables.metadata(table) | {"extraction": extraction, "policy": policy}
     tables.write_table(paths.table("made"), [table], metadata)
-    train.main()
+    train.run()
     for file in paths.RUNS.rglob("run.json"):
         tables.write_json(file, tables.read_json(file) | {"encoder": "packaged"})
     blocks = yaml.safe_load(paths.PARAMS.read_text())

@@ -10,8 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline import assemble, assets, cache, features, paths, shards, tables
+from pipeline import assemble, features, paths, tables
 from pipeline.errors import TableError
+from pipeline.execution import cache
+from pipeline.files import sha256
+from pipeline.tables import shards
 from tests import projects
 
 ROOT = Path(__file__).parents[1]
@@ -104,7 +107,7 @@ def extracted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             x = rng.normal(3, 2, (int(rng.integers(1, 6)), width)).astype(np.float32)
             with cache.Store(chosen.modality).put(key) as part, part.open("wb") as file:
                 np.savez(file, times=np.arange(len(x)) / 25, x=x, mask=np.ones(len(x), bool), flags=np.array([], str))
-            yield features.workers.Outcome(index, 1, None)
+            yield features.Outcome(index, 1, None)
 
     monkeypatch.setattr(features.workers, "run", run)
     return asked
@@ -298,6 +301,4 @@ def test_a_training_table_of_chunks_is_read_in_their_order(tmp_path: Path):
     ]
     tables.write_table(tmp_path / "t", iter(chunks), {"columns": {"audio": ["x", "y"]}})
     assert tables.read_arrow(tmp_path / "t")["id"].to_pylist() == ["c", "a", "b"]
-    assert (
-        assets.sha256(tmp_path / "t/00001.arrow") == tables.read_json(tmp_path / "t" / tables.TABLE)["shards"]["00001"]
-    )
+    assert sha256(tmp_path / "t/00001.arrow") == tables.read_json(tmp_path / "t" / tables.TABLE)["shards"]["00001"]

@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 import yaml
 
-from pipeline import cache, features, ingest, params, paths, shared
+from model import train
+from pipeline import features, params, paths
+from pipeline.datasets import ingest
 from pipeline.errors import CacheError
-from stages import train
+from pipeline.execution import cache, shared
 from tests import clips
 from tests.projects import content
 from tests.test_remote import KEYS, s3  # noqa: F401  a fixture
@@ -162,12 +164,12 @@ def test_a_run_and_its_kept_weights_are_not_trained_twice(
 ) -> None:
     monkeypatch.setenv(shared.VARIABLE, f"file://{trainable}/storage")
     write_params()
-    train.main()
+    train.run()
     expected = content(paths.RUNS)
     entries = [file for file in (trainable / "storage/weights").rglob("*") if file.is_file()]
     assert len(entries) == 2  # of two seeds the better, and its hash
     monkeypatch.setenv("RAWMSA_CACHE", str(trainable / "cache of another"))
     capsys.readouterr()
-    train.main()
+    train.run()
     assert "2 runs, computed 0, from cache 2, weights kept 1" in capsys.readouterr().out
     assert content(paths.RUNS) == expected

@@ -8,14 +8,14 @@ import pytest
 from matplotlib.figure import Figure
 from typer.testing import CliRunner
 
+from app import show
 from pipeline import paths, tables
 from pipeline.errors import RawmsaError
 from pipeline.media import SAMPLE_RATE
-from pipeline.report import clip as picture
-from pipeline.report import tracks as reading
-from pipeline.report.tracks import Modality, Tracks
 from pipeline.tables import Column
-from stages import show
+from report import clip as picture
+from report import tracks as reading
+from report.tracks import Modality, Tracks
 from stages.__main__ import app
 from tests import glottis, projects
 from tests.clips import make

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from model import multitask
-from model.network import Branch, Output
-from model.tfn import product, with_one
+from model.networks import multitask
+from model.networks.tfn import product, with_one
+from model.records import Branch, Output
 from tests import networks
 
 

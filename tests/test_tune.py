@@ -8,10 +8,11 @@ import pyarrow as pa
 import pytest
 import yaml
 
-from model.hyper import merged
+from app import tune
+from model.training import jobs
+from model.training.hyper import merged
 from pipeline import params, paths, tables
 from pipeline.errors import ParamsError, StageError
-from stages import jobs, tune
 from tests import trainable as made
 
 pytestmark = pytest.mark.usefixtures("trainable", "in_process")

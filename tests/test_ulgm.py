@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import settings as settings_of
 from hypothesis import strategies as st
 
-from model.batch import Batch
-from model.ulgm import Settings, Ulgm, distances, momentum, shifted
-from model.ulgm import alpha as alpha_of
+from model.networks.ulgm import Settings, Ulgm, distances, momentum, shifted
+from model.networks.ulgm import alpha as alpha_of
+from model.records import Batch
 from tests import tiny
 
 RANGE = (-3.0, 3.0)

@@ -11,11 +11,11 @@ import pytest
 import torch
 from transformers import BertTokenizer
 
-from model import vectors
-from model.encoders import load_bert
-from model.files import sha256
+from model.encoders import vectors
+from model.encoders.bert import load_bert
 from pipeline import assets, tables
 from pipeline.errors import AssetError
+from pipeline.files import sha256
 from tests import tiny
 
 VOCABULARY = ["[PAD]", "[CLS]", "[SEP]", "[UNK]", "[MASK]", "a", "film", "un", "##watch", "##able", "good", ".", "##s"]

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import workers
 from pipeline.errors import BusyError, MediaError, StageError, TableError
+from pipeline.execution import locks, workers
+from pipeline.execution.tasks import Outcome
 from pipeline.params import Limits
 
 ROOT = Path(__file__).parents[1]
@@ -35,7 +36,7 @@ def behave(task: str | int) -> int:
     return int(task) ** 2
 
 
-def run(tasks: list[str | int], count: int = 2, limits: Limits = LIMITS) -> list[workers.Outcome[int]]:
+def run(tasks: list[str | int], count: int = 2, limits: Limits = LIMITS) -> list[Outcome[int]]:
     outcomes = workers.run(behave, tasks, title="test", workers=count, threads=1, limits=limits)
     return sorted(outcomes, key=lambda outcome: outcome.index)
 
@@ -95,12 +96,12 @@ def test_workers_compute_with_the_asked_threads() -> None:
 def test_a_second_run_is_told_who_holds_the_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with (
-        workers.lock("vision"),
+        locks.lock("vision"),
         pytest.raises(BusyError, match=rf"held by vision \(process {os.getpid()}, since 20"),
-        workers.lock("audio"),
+        locks.lock("audio"),
     ):
         pass
-    with workers.lock("audio"):
+    with locks.lock("audio"):
         assert True  # free again
 
 
@@ -109,7 +110,7 @@ def test_pruning_waits_for_runs_of_other_checkouts(tmp_path: Path, monkeypatch: 
     code = """
 import sys
 from pipeline import workers
-with workers.lock(sys.argv[1], alone=len(sys.argv) > 2):
+with locks.lock(sys.argv[1], alone=len(sys.argv) > 2):
     print("held", flush=True)
     sys.stdin.readline()
 """
@@ -158,7 +159,7 @@ if __name__ == "__main__":
 
 @pytest.mark.parametrize("adopted", [False, True])
 def test_a_stage_whose_dvc_was_killed_before_it_could_look_does_not_go_on(adopted: bool) -> None:
-    code = "from pipeline import workers; workers.die_with_dvc(); print('goes on')"
+    code = "from pipeline import workers; die_with_dvc(); print('goes on')"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", code]  # of another process group than its parent, as init is for an orphan
     done = subprocess.run(command, env=environment, text=True, capture_output=True, start_new_session=adopted)

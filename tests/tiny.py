@@ -11,10 +11,10 @@ import torch
 import yaml
 from transformers import BertConfig, BertModel
 
-from model.batch import Clips
-from model.hyper import Fit, Group, Hyper, merged
-from model.network import Dims
-from model.ulgm import Settings
+from model.networks.ulgm import Settings
+from model.records import Dims
+from model.training.batch import Clips
+from model.training.hyper import Fit, Group, Hyper, merged
 from pipeline import tables
 
 WIDTHS = {"audio": 3, "vision": 5}

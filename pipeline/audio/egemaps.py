@@ -17,9 +17,8 @@ from typing import Any, Literal
 import numpy as np
 
 from pipeline import media
-from pipeline.features import Clip
 from pipeline.params import Block
-from pipeline.tables import Column, Frames
+from pipeline.tables.frames import Clip, Column, Frames
 
 VERSION = 2
 VOICED = "_sma3nz"  # openSMILE smooths these over voiced frames alone; they are 0 elsewhere

@@ -13,9 +13,8 @@ import numpy as np
 from pydantic import Field
 
 from pipeline import media
-from pipeline.features import Clip
 from pipeline.params import Block
-from pipeline.tables import Column, Frames
+from pipeline.tables.frames import Clip, Column, Frames
 
 VERSION = 1
 BLOCK = 6000  # frames, a minute at 100 a second

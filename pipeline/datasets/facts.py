@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from pipeline import media, params, workers
-from pipeline.cache import Store, key
+from pipeline import media, params
 from pipeline.errors import MediaError
+from pipeline.execution import workers
+from pipeline.execution.cache import Store, key
+from pipeline.execution.tasks import Failure
 from pipeline.media import Limits, Media
 
 GIVEN_UP = "given up"  # begins the reason of a clip that may do better another time
@@ -110,7 +112,7 @@ def _hashes(files: list[Path], note: bool) -> dict[Path, str | MediaError]:
     return found
 
 
-def _compute(tasks: list[_Task], store: Store, before: int) -> dict[str, workers.Failure]:
+def _compute(tasks: list[_Task], store: Store, before: int) -> dict[str, Failure]:
     """Decode what is not in the cache; what crashed or overran, by its key, is not kept there."""
     failures = {}
     outcomes = workers.run(
@@ -149,5 +151,5 @@ def _entry(task: _Task, entry: Path) -> Facts | MediaError:
     return Facts(task.sha256, Media(**{**content, "flags": tuple(content["flags"])}))
 
 
-def _given_up(task: _Task, failure: workers.Failure) -> MediaError:
+def _given_up(task: _Task, failure: Failure) -> MediaError:
     return MediaError(f"{GIVEN_UP}: {failure.reason}", f"{task.segment.path.name} was given up: {failure.message}.")

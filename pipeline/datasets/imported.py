@@ -1,13 +1,14 @@
 """features/ in a data set's folder: frames and token ids that somebody else extracted (`rawmsa import` writes them)."""
 
 from dataclasses import dataclass
-from hashlib import sha256
+from hashlib import sha256 as sha256_of
 from pathlib import Path
 
 import pyarrow as pa
 
-from pipeline import assets, paths, tables
+from pipeline import paths, tables
 from pipeline.errors import DatasetError, TableError
+from pipeline.files import sha256
 
 
 @dataclass(frozen=True)
@@ -29,12 +30,12 @@ def read(folder: Path) -> Imported | None:
     there = {modality: file for modality, file in files.items() if file.is_file()}
     if not there:
         return None
-    hashes = [assets.sha256(file) for file in there.values()]
+    hashes = [sha256(file) for file in there.values()]
     try:
         frames = {modality: _frames(modality, file) for modality, file in there.items()}
     except (TableError, KeyError, pa.ArrowException):
         raise DatasetError(f"{folder}/features is damaged. Remove {folder} and import it again.") from None
-    return Imported(sha256("".join(hashes).encode()).hexdigest(), frames)
+    return Imported(sha256_of("".join(hashes).encode()).hexdigest(), frames)
 
 
 def _frames(modality: str, file: Path) -> dict[str, int]:

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline import workers as processes
 from pipeline.demo import portrait, video, voice
 from pipeline.demo.face import Face, perform
 from pipeline.demo.plan import Video
 from pipeline.demo.portrait import Look, Portrait
 from pipeline.demo.warp import SIZE
 from pipeline.errors import StageError
+from pipeline.execution import workers as processes
 
 FPS = 25
 

@@ -14,10 +14,11 @@ import numpy as np
 import pyarrow as pa
 import yaml
 
-from pipeline import assets, features, paths, tables
+from pipeline import features, paths, tables
 from pipeline.assemble import FRAMES
 from pipeline.datasets import description, folder
 from pipeline.errors import DatasetError
+from pipeline.files import sha256
 from pipeline.mmsa import pickles
 from pipeline.mmsa.pickles import Array
 from pipeline.tables import IMPORTED, SPLITS, Frames
@@ -92,7 +93,7 @@ def run(file: Path, dataset: str, told: dict[str, Any]) -> None:
             splits = [_split(file, name, content) for name in SPLITS]
             clips, again = _clips(file, splits)
             _write_labels(file, part / "label.csv", clips, described)
-            _write_features(part, clips, splits, assets.sha256(file))
+            _write_features(part, clips, splits, sha256(file))
         kept = described.model_dump(mode="json", include={"language", "convention", "label_range"})
         (part / "dataset.yaml").write_text(yaml.safe_dump(kept, sort_keys=False))
         part.rename(target)

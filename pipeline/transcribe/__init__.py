@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import cache, media, params, paths, tables, workers
+from pipeline import media, params, paths, tables
+from pipeline.execution import cache, workers
 from pipeline.transcribe import recogniser
 from pipeline.transcribe.recogniser import Heard, Params
 from pipeline.transcribe.words import Word, align, split, spread, untimed

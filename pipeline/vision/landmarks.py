@@ -18,9 +18,9 @@ import numpy as np
 from pydantic import PositiveFloat, PositiveInt
 
 from pipeline import assets, media
-from pipeline.features import Clip
+from pipeline.files import sha256
 from pipeline.params import Block, Share
-from pipeline.tables import Column, Frames
+from pipeline.tables.frames import Clip, Column, Frames
 
 VERSION = 1
 MESH = 478
@@ -92,7 +92,7 @@ def library() -> str:
 
 
 def asset_sha256() -> str | None:
-    return assets.sha256(assets.landmark_model())
+    return sha256(assets.landmark_model())
 
 
 def extract(clip: Clip, params: Params) -> Frames:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.audio.covarep import (
-    COLUMNS,
     blocks,
     creak,
     distortion,
@@ -19,6 +18,7 @@ from pipeline.audio.covarep import (
 )
 from pipeline.audio.covarep import pitch as srh
 from pipeline.audio.covarep.blocks import HOP, RATE, Sound
+from pipeline.audio.covarep.layout import COLUMNS
 from pipeline.audio.covarep.pitch import Pitch
 from pipeline.media import SAMPLE_RATE
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from pipeline.audio.covarep import RATE
+from pipeline.audio.covarep.layout import RATE
 from pipeline.audio.covarep.residual import lp_residual
 from pipeline.media import SAMPLE_RATE
 

@@ -1,0 +1,295 @@
+"""rawmsa runs: what was trained, from which parameters, when and how well; and two runs side by side.
+
+The test split appears for the runs of data/runs alone, from the labels that evaluate has opened: a run of the cache
+(a row of an experiment, a draw of tune) is chosen by its validation MAE or not at all.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from model.training import logs
+from pipeline import params, paths, tables
+from pipeline.errors import RawmsaError
+from pipeline.execution import cache
+from pipeline.execution.cache import RUNS, WEIGHTS
+from report.facts import DERIVED, RESULTS
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+Truth = dict[str, dict[str, float]]  # labels by data set and clip
+
+RUN = "run.json"
+SHORT = 8  # digits of a key or a revision that are shown
+SHOWN = 60  # characters of a value that are shown
+WIDEST = 1000  # characters of a line
+LOGGED = ("device", "cpus", "revision", "changed")
+COST = ("seconds", "seconds_an_epoch", "resumed_after_epoch", "peak_memory_mib", "peak_device_memory_mib")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run: its folder in data/runs (placed) or in the cache, its run.json and its log (empty: none here)."""
+
+    folder: Path
+    placed: bool
+    key: str
+    made: dict[str, Any]
+    log: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """As in data/runs; runs of the cache may share one, and differ by key."""
+        return f"{self.made['dataset']}/{self.made['network']}-{self.made['seed']}"
+
+    @property
+    def weights(self) -> bool:
+        kept = self.made.get("weights") if self.placed else cache.Store(WEIGHTS).find(self.key)
+        return bool(kept)
+
+
+def listing(every: bool, dataset: str | None, network: str | None, as_json: bool) -> None:
+    """Print the runs of data/runs and, with `every`, those of the cache; of one data set or network where named."""
+    params.read()  # says so outside a project
+    truth = _test_labels()
+    found = [
+        _record(run, truth)
+        for run in _runs(every)
+        if dataset in (None, run.made["dataset"]) and network in (None, run.made["network"])
+    ]
+    if as_json:
+        print(json.dumps(found, indent=2, ensure_ascii=False))
+    elif found:
+        _print(_listed(found))
+    else:
+        where = f"{paths.RUNS} and the cache" if every else str(paths.RUNS)
+        print(f"No such run in {where}. Train with: dvc repro" + ("" if every else " (--all: those of the cache too)"))
+
+
+def comparison(names: Sequence[str], as_json: bool) -> None:
+    """Print what differs between two runs. Raises RawmsaError where a name fits none or several."""
+    params.read()
+    if len(names) != 2:
+        raise RawmsaError(f"Found {len(names)} runs to compare, expected two, or none to list them: rawmsa runs A B")
+    runs = _runs(every=True)
+    first, second = (_named(name, runs) for name in names)
+    compared = compare(first, second)
+    if as_json:
+        print(json.dumps(compared, indent=2, ensure_ascii=False))
+        return
+    headings = [f"{run.name} {run.key[:SHORT]}" for run in (first, second)]
+    for part in ("parameters", "versions", "metrics"):
+        rows = compared[part]
+        if rows:
+            _print(_side_by_side(part, headings, rows, compared["difference"] if part == "metrics" else None))
+        else:
+            print(f"{part}: no difference")
+    if not (compared["parameters"] or compared["versions"]) and first.key != second.key:
+        print("Their keys differ all the same: by the code of model/, or by the training table.")
+
+
+def compare(first: Run, second: Run) -> dict[str, Any]:
+    """{parameters, versions: dotted keys that differ, metrics: all; {key: [first's, second's]}, difference: second less
+    first, of the metrics that are numbers in both}."""
+    truth = _test_labels()
+    metrics = _pairs(_metrics(first, truth), _metrics(second, truth))
+    numbers = {key: pair for key, pair in metrics.items() if all(isinstance(value, int | float) for value in pair)}
+    return {
+        "runs": [{"run": run.name, "key": run.key} for run in (first, second)],
+        "parameters": _differing(_parameters(first), _parameters(second)),
+        "versions": _differing(_versions(first), _versions(second)),
+        "metrics": metrics,
+        "difference": {key: b - a for key, (a, b) in numbers.items()},
+    }
+
+
+def _runs(every: bool) -> list[Run]:
+    """By data set, network and seed, those of data/runs before the others."""
+    placed = [_run(file, tables.read_json(file).get("key", ""), True) for file in paths.RUNS.glob(f"*/*/{RUN}")]
+    known = {run.key for run in placed}
+    entries = cache.Store(RUNS).root.glob(f"??/{'[0-9a-f]' * cache.KEY_LENGTH}/{RUN}") if every else ()
+    cached = [_run(file, file.parent.name, False) for file in entries if file.parent.name not in known]
+    return sorted(
+        placed + cached,
+        key=lambda run: (
+            run.made["dataset"],
+            run.made["network"],
+            not run.placed,
+            _changes(run),
+            run.made["seed"],
+            run.key,
+        ),
+    )
+
+
+def _run(file: Path, key: str, placed: bool) -> Run:
+    return Run(file.parent, placed, key, tables.read_json(file), logs.read(key))
+
+
+def _named(name: str, runs: Sequence[Run]) -> Run:
+    """The run of data/runs with this name, else the one whose key begins so."""
+    found = [run for run in runs if run.placed and run.name == name] or [
+        run for run in runs if name and run.key.startswith(name)
+    ]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        keys = ", ".join(f"{run.key[: len(name) + SHORT]} ({run.name})" for run in found[:5])
+        raise RawmsaError(f"{len(found)} runs have a key that begins with {name}: {keys} … Give more digits.")
+    there = ", ".join(run.name for run in runs if run.placed) or "none"
+    raise RawmsaError(
+        f"There is no run {name}: {paths.RUNS} has {there}. Name one of these, or a run of the cache by the first digits "
+        "of its key: rawmsa runs --all shows them"
+    )
+
+
+def _record(run: Run, truth: Truth) -> dict[str, Any]:
+    """A line of the list."""
+    made, log = run.made, run.log
+    return {
+        "run": run.name,
+        "key": run.key,
+        "placed": run.placed,
+        **{name: made.get(name) for name in ("dataset", "network", "seed", "preset", "values")},
+        "changes": params.flat(made.get("changes", {})),
+        "valid_mae": made["valid"]["mae"],
+        "best_epoch": made["best_epoch"],
+        "epochs": made["epochs"],
+        "test_mae": _test(run, truth).get("mae"),
+        "weights": run.weights,
+        **{name: log.get(name) for name in ("started", "seconds", "revision", "changed")},
+    }
+
+
+def _changes(run: Run) -> str:
+    return _text(params.flat(run.made.get("changes", {})))
+
+
+def _parameters(run: Run) -> dict[str, Any]:
+    """All that decided a run, but for versions."""
+    return params.flat({key: value for key, value in run.made.items() if key not in (*RESULTS, *DERIVED, "versions")})
+
+
+def _versions(run: Run) -> dict[str, Any]:
+    packages = run.log.get("versions", {}) | run.made["versions"]
+    return {**packages, "python": run.log.get("python"), **{name: run.log.get(name) for name in LOGGED}}
+
+
+def _metrics(run: Run, truth: Truth) -> dict[str, Any]:
+    return {
+        "validation mae": run.made["valid"]["mae"],
+        "validation corr": run.made["valid"]["corr"],
+        "best epoch": run.made["best_epoch"],
+        "epochs": run.made["epochs"],
+        **{f"test {name}": value for name, value in _test(run, truth, whole=True).items()},
+        **{name.replace("_", " "): run.log.get(name) for name in COST if run.log.get(name) is not None},
+    }
+
+
+def _test(run: Run, truth: Truth, whole: bool = False) -> dict[str, float | None]:
+    """The test MAE of a run of data/runs, or all its test metrics; empty where evaluate has not seen its data set."""
+    if not run.placed:
+        return {}
+    import numpy as np
+
+    from model.measures import metrics
+
+    labels = truth.get(run.made["dataset"], {})
+    found = tables.read(run.folder / "predictions.parquet", ["id", "fusion"]).to_pylist()
+    pairs = np.array([(row["fusion"], labels[row["id"]]) for row in found if row["id"] in labels], np.float32).reshape(
+        -1, 2
+    )
+    if not len(pairs):
+        return {}
+    convention = run.made["convention"]
+    if whole:
+        return metrics.score(convention, pairs[:, 0], pairs[:, 1])
+    return {"mae": metrics.mae(*metrics.comparable(convention, pairs[:, 0], pairs[:, 1]))}
+
+
+def _test_labels() -> Truth:
+    """As evaluate has opened them."""
+    labels: dict[str, dict[str, float]] = {}
+    if paths.PREDICTIONS.is_file():
+        for row in tables.read(paths.PREDICTIONS, ["dataset", "id", "split", "label"]).to_pylist():
+            if row["split"] == "test" and row["label"] is not None:
+                labels.setdefault(row["dataset"], {})[row["id"]] = row["label"]
+    return labels
+
+
+def _pairs(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, list[Any]]:
+    return {key: [first.get(key), second.get(key)] for key in dict.fromkeys((*first, *second))}
+
+
+def _differing(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, list[Any]]:
+    return {key: pair for key, pair in _pairs(first, second).items() if pair[0] != pair[1]}
+
+
+def _listed(found: Sequence[Mapping[str, Any]]) -> "Table":
+    """The list as a table; a column that no run fills is left out."""
+    from rich import box
+    from rich.table import Table
+
+    lines = [dict(_cells(record)) for record in found]
+    columns = [name for name in lines[0] if any(line[name] for line in lines)]
+    table = Table(*columns, box=box.SIMPLE, pad_edge=False)
+    for line in lines:
+        table.add_row(*(line[name] for name in columns))
+    return table
+
+
+def _cells(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    yield "run", record["run"]
+    yield "key", record["key"][:SHORT]
+    yield "only in the cache", "" if record["placed"] else "yes"
+    yield "valid MAE", _text(record["valid_mae"])
+    yield "test MAE", _text(record["test_mae"]) if record["test_mae"] is not None else ""
+    yield "best epoch", f"{record['best_epoch']} of {record['epochs']}"
+    yield "weights", "kept" if record["weights"] else ""
+    yield "preset x values", " x ".join(record[name] for name in ("preset", "values") if record[name])
+    yield "changes", _text(record["changes"])
+    yield "trained", f"{datetime.fromisoformat(record['started']).astimezone():%F %R}" if record["started"] else ""
+    yield "seconds", f"{record['seconds']:.0f}" if record["seconds"] is not None else ""
+    yield "revision", (record["revision"] or "")[:SHORT] + ("+" if record["changed"] else "")
+
+
+def _side_by_side(
+    title: str, headings: Sequence[str], rows: Mapping[str, Sequence[Any]], difference: Mapping[str, float] | None
+) -> "Table":
+    from rich import box
+    from rich.table import Table
+
+    columns = (title, *headings, *(["difference"] if difference is not None else []))
+    table = Table(*columns, box=box.SIMPLE, pad_edge=False)
+    for key, pair in rows.items():
+        more = [] if difference is None else [_signed(difference.get(key))]
+        table.add_row(key, *map(_text, pair), *more)
+    return table
+
+
+def _signed(value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:+d}" if isinstance(value, int) else f"{value:+.3f}"
+
+
+def _text(value: Any) -> str:
+    """A value in a cell; "-" for none."""
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    text = ", ".join(f"{k}={_text(v)}" for k, v in value.items()) if isinstance(value, dict) else str(value)
+    return text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…"
+
+
+def _print(table: "Table") -> None:
+    """As wide as it must be: a terminal that is narrower folds lines, where cells cut to it would say nothing."""
+    from rich.console import Console
+
+    wide = Console(width=WIDEST).measure(table).maximum
+    Console(markup=False, emoji=False, width=max(wide, Console().width)).print(table)

@@ -1,0 +1,212 @@
+"""What is done with an uploaded clip, in a child process: read once, predicted whole and window by window.
+
+The child is held to limits.memory_gib of address space, in which no GPU's driver fits, so it computes on the CPU.
+"""
+
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from app import predict
+from app.predict import Content
+from pipeline import assemble, features, params, tables
+from pipeline.assemble import align
+from pipeline.datasets import ingest
+from pipeline.errors import MediaError
+from pipeline.tables import Column, Frames
+from report import player, proxy
+from report.tracks import Modality
+
+if TYPE_CHECKING:
+    from app.serve import Params
+
+STEPS = ("probe", "transcribe", "audio", "vision", "film", "network")
+FILM = "film.mp4"  # beside a clip: what the page plays of it
+TOLD = "steps"  # the file beside a clip that says which have begun, one a line
+NO_TIMES = "When the words are said is not known, so the windows have no text."
+
+
+@dataclass(frozen=True)
+class Job:
+    """What every clip of a server shares. made: the run's run.json."""
+
+    folder: Path
+    made: dict[str, Any]
+    threads: int
+    options: "Params"
+
+
+def job(run: str | None, threads: int, options: "Params") -> Job:
+    """Raises TableError where the run is not there, or its features cannot be extracted here."""
+    from model import run_files
+
+    folder = predict.located(run)
+    made = run_files.describe(folder)
+    for modality in assemble.FRAMES:
+        predict.recipe(modality, made)
+    return Job(folder, made, threads, options)
+
+
+def facts(job: Job) -> dict[str, Any]:
+    """What the page shows of the server. heads: empty for a run of before run.json told their correlations."""
+    told = job.options.model_dump(exclude={"grace_seconds"})
+    heads = {name: {"corr": corr, "shown": name in _shown(job)} for name, corr in _heads(job).items()}
+    about = predict.about(job.folder, job.made)
+    return {**about, "label_range": job.made["label_range"], **told, "heads": heads, "steps": STEPS}
+
+
+def warm(job: Job, _: None) -> None:
+    """In the child, before the first clip: what takes seconds to import."""
+    from model.training import checkpoint
+
+    checkpoint.load(job.folder)
+
+
+def work(job: Job, clip: tuple[Path, str]) -> dict[str, Any]:
+    """In the child. clip: the file, and the name that it is shown by. What the page shows of it: record (as `rawmsa
+    predict --json` has it), player (report/player.py), windows, leans, files, notes; and beside it its features as
+    Parquet files, and a film of it.
+
+    Raises MediaError with predict's reason, TableError, AssetError.
+    """
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    file, name = clip
+    begin = partial(_begin, file.parent)
+    try:
+        content = _read(job, file, begin)
+    except MediaError as error:
+        raise MediaError(error.reason, error.message.replace(file.name, name, 1)) from None
+    record = {**predict.empty(name), "flags": content.flags, **predict.inputs(content, job.made)}
+    _write(job, file.parent, name, content, record["tokens"])
+    begin("film")
+    shown = _player(job, content, file)
+    begin("network")
+    (whole,) = predict.outputs([record], job.folder, job.made)
+    return {
+        "record": predict.public(record | whole, job.folder, job.made),
+        "player": shown,
+        "windows": _predicted(job, content),
+        "leans": {modality: whole[modality] for modality in _shown(job) if whole[modality] is not None},
+        "files": [modality for modality in tables.MODALITIES if (file.parent / f"{modality}.parquet").is_file()],
+        "notes": [] if align.timed(content.words) else [NO_TIMES],
+    }
+
+
+def step(folder: Path) -> str | None:
+    """The step that a clip's work has come to."""
+    file = folder / TOLD
+    return file.read_text().rpartition("\n")[0].rpartition("\n")[2] or None if file.is_file() else None
+
+
+def windows(seconds: float, length: float, hop: float) -> list[tuple[float, float]]:
+    """Start and end of each: one every `hop` seconds, and one that ends with the clip; none of a clip no longer than one."""
+    if seconds <= length:
+        return []
+    starts = np.arange(0, seconds - length, hop).tolist()
+    return [*((start, start + length) for start in starts), (seconds - length, seconds)]
+
+
+def cut(content: Content, start: float, end: float) -> Content:
+    """What lies in [start, end): frames by their times, words by their middles. To the clip's end: all that comes after too.
+
+    Words of which one has no times are left out.
+    """
+    until = np.inf if end >= content.facts.seconds else end
+    frames = {modality: found and _between(found, start, until) for modality, found in content.frames.items()}
+    timed = content.words if align.timed(content.words) else []
+    words = [word for word in timed if start <= (word["start"] + word["end"]) / 2 < until]
+    return replace(content, words=words, frames=frames)
+
+
+def _between(frames: Frames, start: float, until: float) -> Frames:
+    there = (frames.times >= start) & (frames.times < until)
+    return Frames(frames.times[there], frames.x[there], frames.mask[there], frames.flags)
+
+
+def _begin(folder: Path, step: str) -> None:
+    with (folder / TOLD).open("a") as file:
+        file.write(f"{step}\n")
+
+
+def _read(job: Job, file: Path, begin: partial[None]) -> Content:
+    """Raises MediaError, of a clip longer than serve.max_seconds too."""
+    limits = params.load("ingest", ingest.Params)
+    most = min(limits.max_seconds, job.options.max_seconds)
+    try:
+        return predict.read(file, job.made, job.threads, limits.model_copy(update={"max_seconds": most}), begin)
+    except MediaError as error:
+        if error.reason != "too long":
+            raise
+        told = f"{file.name} lasts more than {most:g} s, which serve.max_seconds and ingest.max_seconds of params.yaml allow."
+        raise MediaError(error.reason, f"{told} Cut it, or raise the limit.") from None
+
+
+def _write(job: Job, folder: Path, name: str, content: Content, tokens: dict[str, list[int]]) -> None:
+    """The features as the stages write them, of this clip alone: <modality>.parquet, of what the run takes."""
+    for modality, found in content.frames.items():
+        if recipe := predict.recipe(modality, job.made):
+            metadata = recipe.metadata()
+            width = len(metadata["columns"])
+            row = {"id": name, "status": "ok" if found else "absent", "reason": None}
+            table = features.table([{**row, "frames": found or Frames.none(width)}], width)
+            tables.write(folder / f"{modality}.parquet", table, metadata)
+    metadata = {key: value for key, value in job.made["extraction"]["text"].items() if key != "dataset"}
+    tables.write(folder / "text.parquet", tables.rows(tables.TOKENS, [{"id": name, **tokens}]), metadata)
+
+
+def _player(job: Job, content: Content, file: Path) -> dict[str, Any]:
+    """What the page plays; its film lies beside the clip then."""
+    facts, film = content.facts, None
+    told = {
+        "seconds": facts.seconds,
+        "start": None,
+        "end": None,
+        "has_audio": facts.has_audio,
+        "has_vision": facts.has_vision,
+    }
+    with suppress(MediaError):  # then it plays without
+        proxy.write(file.with_name(FILM), {"path": str(file), **told})
+        film = "vision" if facts.has_vision else "audio"
+    size = (facts.width, facts.height) if facts.width and facts.height else None
+    audio, vision = (_tracks(job, modality, content.frames[modality]) for modality in assemble.FRAMES)
+    return {**player.content(facts.seconds, content.words, audio, vision, size), "film": film}
+
+
+def _tracks(job: Job, modality: str, frames: Frames | None) -> Modality | None:
+    """None where there is nothing to draw."""
+    recipe = predict.recipe(modality, job.made)
+    if recipe is None or frames is None or not frames.mask.any():
+        return None
+    columns = [Column(**column) for column in recipe.metadata()["columns"]]
+    return Modality(recipe.extractor, columns, frames.times, np.where(frames.mask[:, None], frames.x, np.nan))
+
+
+def _predicted(job: Job, content: Content) -> list[dict[str, float | None]]:
+    """start, end and outputs of each window; a window in which nothing is seen, heard or said has no prediction."""
+    spans = windows(content.facts.seconds, job.options.window_seconds, job.options.hop_seconds)
+    taken = [{"clip": str(index), **predict.inputs(cut(content, *span), job.made)} for index, span in enumerate(spans)]
+    found = predict.outputs(taken, job.folder, job.made)
+    return [
+        {"start": start, "end": end, **output, "prediction": output["prediction"] if _something(inputs) else None}
+        for (start, end), inputs, output in zip(spans, taken, found, strict=True)
+    ]
+
+
+def _something(inputs: dict[str, Any]) -> bool:
+    return any(len(x) for x in (inputs["tokens"]["input_ids"], inputs["x_audio"], inputs["x_vision"]))
+
+
+def _heads(job: Job) -> dict[str, float | None]:
+    found: dict[str, float | None] = job.made["valid"].get("heads", {})
+    return found
+
+
+def _shown(job: Job) -> Sequence[str]:
+    """The modalities whose head is good enough for its output to be told."""
+    return [name for name, corr in _heads(job).items() if corr is not None and corr >= job.options.min_corr]

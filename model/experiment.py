@@ -1,0 +1,132 @@
+"""experiment: data/tables -> data/experiments/<dataset>/<name>.json (the paper's tables and figures, as params.yaml asks)."""
+
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+import pyarrow as pa
+from pydantic import AfterValidator
+
+from model import train
+from model.measures import experiments
+from model.measures.experiments import Row, Runs
+from model.training import jobs
+from model.training.jobs import Choice, Source, Task
+from pipeline import params, paths, tables
+from pipeline.errors import StageError
+from pipeline.execution import cache
+from pipeline.execution.cache import RUNS
+
+
+def _known(name: str) -> str:
+    if name not in experiments.NAMES:
+        raise ValueError(f"expected one of {', '.join(experiments.NAMES)}")
+    return name
+
+
+Names = Annotated[list[Annotated[str, AfterValidator(_known)]], AfterValidator(train.different)]
+
+
+class Params(params.Block):
+    """params.yaml: experiment."""
+
+    seeds: train.Seeds
+    networks: dict[str, Choice]  # the baselines of table1, in its order
+    datasets: dict[str, Names]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One experiment: its rows, each with a run a seed."""
+
+    name: str
+    source: Source
+    rows: list[tuple[Row, list[Task]]]
+
+    @property
+    def tasks(self) -> list[Task]:
+        return [task for _, tasks in self.rows for task in tasks]
+
+
+def run() -> None:
+    options = params.load("experiment", Params)
+    plans = [plan for dataset, names in options.datasets.items() for plan in _plans(dataset, names, options.seeds)]
+    tasks = list({task.key: task for plan in plans for task in plan.tasks}.values())
+    missing = jobs.missing(tasks)
+    failure = None
+    try:
+        jobs.compute(missing, lambda: (), "experiment")
+    except StageError as error:  # the experiments that it does not touch are made all the same
+        failure = error
+    shutil.rmtree(paths.EXPERIMENTS, ignore_errors=True)
+    paths.EXPERIMENTS.mkdir(parents=True)
+    for plan in plans:
+        if not jobs.missing(plan.tasks):
+            _write(plan, options.seeds)
+    read = params.read()
+    used = {"experiment": options.model_dump(), "train": read["train"]["networks"], "networks": read["networks"]}
+    cache.Store(RUNS).remember(used, [task.key for task in tasks])
+    if failure:
+        raise failure
+    print(
+        f"experiment: {len(plans)} tables and figures of {len(tasks)} runs, computed {len(missing)}, "
+        f"from cache {len(tasks) - len(missing)}"
+    )
+
+
+def _plans(dataset: str, names: Sequence[str], seeds: Sequence[int]) -> Iterator[Plan]:
+    networks = _networks()
+    for name in names:
+        if why := unable(name, dataset):
+            print(f"experiment: {dataset}/{name} is not made: {why}")
+            continue
+        source = jobs.source(dataset)
+        table = tables.read_arrow(source.file)
+        found = list(_possible(dataset, experiments.rows(name, table, list(networks)), table))
+        yield Plan(name, source, list(_rows(source, found, networks, seeds)))
+
+
+def unable(name: str, dataset: str) -> str | None:
+    """Why an experiment cannot be made; None where it can."""
+    try:
+        source = jobs.source(dataset)
+    except StageError as error:
+        return str(error)
+    return experiments.unable(name, tables.read_arrow(source.file), list(_networks()))
+
+
+def _networks() -> dict[str, Choice]:
+    """The baselines, then what train has besides; where both choose, the runs of train."""
+    return params.load("experiment", Params).networks | params.load("train", train.Params).networks
+
+
+def _possible(dataset: str, rows: Sequence[Row], table: pa.Table) -> Iterator[Row]:
+    """The rows whose network the data set has enough for."""
+    for row in rows:
+        if lacking := experiments.lacking(row.network, table):
+            print(f"experiment: {dataset}: the row '{row.label}' is left out: it needs {' and '.join(lacking)}")
+        else:
+            yield row
+
+
+def _rows(
+    source: Source, rows: Sequence[Row], networks: Mapping[str, Choice], seeds: Sequence[int]
+) -> Iterator[tuple[Row, list[Task]]]:
+    """Each row with its runs; a row that is no other than one before it is left out, since the default has it."""
+    seen = []
+    for row in rows:
+        choice = networks[row.network]
+        plain, changed = (jobs.task(source, row.network, choice, seeds[0], c).job.hyper for c in ({}, row.changes))
+        if (row.network, changed) in seen:
+            print(f"experiment: {source.dataset}: the row '{row.label}' is left out: it is what the default does")
+            continue
+        seen.append((row.network, changed))
+        changes = {} if changed == plain else row.changes  # so that it is the very run that train has
+        yield row, [jobs.task(source, row.network, choice, seed, changes) for seed in seeds]
+
+
+def _write(plan: Plan, seeds: Sequence[int]) -> None:
+    runs = [Runs(row, [cache.Store(RUNS).path(task.key) for task in tasks]) for row, tasks in plan.rows]
+    content = experiments.content(plan.name, tables.read_arrow(plan.source.file), runs, seeds)
+    tables.write_json(paths.experiment(plan.source.dataset, plan.name), content)

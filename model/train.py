@@ -1,0 +1,106 @@
+"""train: data/tables -> data/runs/<dataset>/<network>-<seed> (one run a data set, network and seed)."""
+
+import os
+import shutil
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, field_validator
+
+from model import run_files
+from model.measures import experiments
+from model.training import jobs
+from model.training.jobs import RUNS, WEIGHTS, Choice, Task
+from pipeline import params, paths, tables
+from pipeline.errors import StageError
+from pipeline.execution import cache
+
+
+def different(found: list[Any]) -> list[Any]:
+    if len(set(found)) < len(found):
+        raise ValueError("expected each once")
+    return found
+
+
+Seed = Annotated[int, Field(ge=0, lt=2**31)]  # predictions.parquet holds 32 bits
+Seeds = Annotated[list[Seed], Field(min_length=1), AfterValidator(different)]
+
+
+class Params(params.Block):
+    """params.yaml: train."""
+
+    networks: Annotated[dict[str, Choice], Field(min_length=1)]
+    seeds: dict[str, Seeds]  # by data set, or default
+    keep: Literal["best", "all", "none"]
+
+    @field_validator("seeds")
+    @classmethod
+    def _for_every_data_set(cls, seeds: dict[str, list[int]]) -> dict[str, list[int]]:
+        if "default" not in seeds:
+            raise ValueError("expected a list of seeds under `default`")
+        return seeds
+
+
+def run() -> None:
+    options = params.load("train", Params)
+    tasks = [task for dataset in tables.datasets_of(paths.TABLES) for task in _tasks(dataset, options)]
+    computed = jobs.compute(jobs.missing(tasks), lambda: _kept(tasks, options.keep), "train")
+    kept = _kept(tasks, options.keep)
+    computed += jobs.compute(jobs.missing(kept, WEIGHTS), lambda: _kept(tasks, options.keep), "train")
+    _place(tasks, kept)
+    used = {"train": options.model_dump(), "networks": params.read()["networks"]}
+    cache.Store(RUNS).remember(used, [task.key for task in tasks])
+    weights = cache.Store(WEIGHTS)
+    weights.remember(used, [task.key for task in kept])
+    for task in kept:
+        weights.share(task.key)
+    print(
+        f"train: {len(tasks)} runs, computed {computed}, from cache {len(tasks) - computed}, weights kept {len(kept)}"
+    )
+
+
+def _tasks(dataset: str, options: Params) -> list[Task]:
+    try:
+        source = jobs.source(dataset)
+    except StageError as error:
+        print(f"train: {error}")
+        return []
+    seeds = options.seeds.get(dataset, options.seeds["default"])
+    table = tables.read_arrow(source.file)
+    tasks = []
+    for network, choice in options.networks.items():
+        if lacking := experiments.lacking(network, table):
+            print(f"train: {dataset}: {network} is not trained: it needs {' and '.join(lacking)}")
+            continue
+        tasks += [jobs.task(source, network, choice, seed, {}) for seed in seeds]
+    return tasks
+
+
+def _kept(tasks: Sequence[Task], keep: str) -> list[Task]:
+    """Of the runs that are there, those whose weights stay: of each group the lowest validation MAE, or all, or none."""
+    there = [task for task in tasks if cache.Store(RUNS).find(task.key)]
+    if keep == "best":
+        return [min(seeds, key=jobs.valid_mae) for _, seeds in groupby(there, key=lambda task: task.group)]
+    return there if keep == "all" else []
+
+
+def _place(tasks: Sequence[Task], kept: Sequence[Task]) -> None:
+    """data/runs, anew: these runs and no other."""
+    shutil.rmtree(paths.RUNS, ignore_errors=True)
+    paths.RUNS.mkdir(parents=True)
+    for task in tasks:
+        shutil.copytree(cache.Store(RUNS).path(task.key), task.folder)
+        described = run_files.describe(task.folder)
+        tables.write_json(task.folder / run_files.RUN, described | {"weights": task in kept, "key": task.key})
+        if task in kept:
+            _link(cache.Store(WEIGHTS).path(task.key), task.folder / run_files.WEIGHTS)
+
+
+def _link(source: Path, target: Path) -> None:
+    """A second name for the same bytes, where the two places share a disk."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)

@@ -1,0 +1,278 @@
+"""Runs through the cache: whoever asks for one (train, an experiment, tune) gets the same run, trained once."""
+
+import hashlib
+import io
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from model import run_files
+from model.encoders.vectors import FINETUNED, FROZEN
+from model.networks import find
+from model.training import gpus, logs, ranks, run, torchrun
+from model.training.fit import precision
+from model.training.hyper import Hyper, merged, schema
+from model.training.resume import Keeper
+from pipeline import assets, params, paths, tables
+from pipeline.errors import ParamsError, StageError
+from pipeline.execution import cache, fingerprint, workers
+from pipeline.execution.cache import RUNS, WEIGHTS
+from pipeline.files import sha256
+
+VECTORS = "vectors"  # a kind of the cache: token vectors of encoders that are not trained, made again where pruned
+VERSIONS = [version("torch"), version("transformers")]
+ROWS_HASHED = 256  # at a time
+
+
+class Choice(params.Block):
+    """Which of a network's presets and values in params.yaml."""
+
+    preset: str
+    values: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """A training table, a folder; seen: the hash of what training can see of it."""
+
+    file: Path
+    metadata: dict[str, Any]
+    seen: str
+    has_text: bool
+
+    @property
+    def dataset(self) -> str:
+        return str(self.metadata["dataset"])
+
+
+@dataclass(frozen=True)
+class Task:
+    """A run to have: what decides it, its place under data/runs and its key in the cache."""
+
+    job: run.Job = field(compare=False)
+    folder: Path
+    key: str
+
+    @property
+    def group(self) -> Path:
+        """Runs that differ by seed alone share it."""
+        return self.folder.parent / self.job.network
+
+
+def source(dataset: str) -> Source:
+    """Raises StageError where the data set cannot be trained on."""
+    file = paths.table(dataset)
+    if not file.is_dir():
+        raise StageError(f"{dataset} has no training table {file}. Make it with: dvc repro assemble")
+    table = tables.read_arrow(file)
+    if why := run.untrainable(table):
+        raise StageError(f"{dataset} is not trained on: {why}")
+    return Source(file, tables.metadata(table), _seen(table), any(len(tokens) for tokens in table["input_ids"]))
+
+
+def task(source: Source, network: str, choice: Choice, seed: int, changes: Mapping[str, Any]) -> Task:
+    """changes: nested parts of Hyper that stand in for those of the preset and the values; {} for none."""
+    block, hyper = hyper_of(network, choice, source.dataset, source.metadata["convention"], changes)
+    names = {"network": network, "preset": choice.preset, "values": choice.values, "block": block}
+    job = run.Job(
+        source.file,
+        **names,
+        changes=changes,
+        hyper=hyper,
+        seed=seed,
+        encoder=assets.encoder(source.metadata["encoder"]),
+        vectors=_vectors(source, hyper.text) if source.has_text and hyper.text != FINETUNED else None,
+        threads=params.threads(),
+        processes=params.processes(),
+    )
+    key = cache.key(
+        table=source.seen,
+        code=fingerprint.code("model.training.run", f"model.networks.{network}"),
+        vectors=job.vectors and job.vectors.name,
+        **names,
+        changes=changes,
+        hyper=hyper.model_dump(),
+        seed=seed,
+        threads=job.threads,
+        processes=job.processes,
+        precision=precision(),
+        versions=VERSIONS,
+    )
+    return Task(job, paths.run(source.dataset, network, seed), key)
+
+
+def missing(tasks: Sequence[Task], kind: str = RUNS) -> list[Task]:
+    """Those that the cache does not hold, each once."""
+    lacking = {task.key: task for task in tasks if not cache.Store(kind).find(task.key)}
+    return list(lacking.values())
+
+
+def name(task: Task) -> str:
+    """Its place under data/runs, and what differs from the parameters of the run there."""
+    changes = ", ".join(f"{key} {value}" for key, value in params.flat(task.job.changes).items())
+    return f"{task.folder}{f' ({changes})' if changes else ''}"
+
+
+def compute(
+    tasks: Sequence[Task],
+    keep: Callable[[], Collection[Task]],
+    title: str,
+    named: Callable[[Task], str] = name,
+) -> int:
+    """Train them into the cache, several at a time (on GPUs: model/training/gpus.py). Returns how many.
+
+    keep: of the runs that are there by now, those whose weights stay; the others' go as soon as that is known.
+    Raises StageError where some failed; the others are kept.
+    """
+    _prepare(tasks)
+    done: list[Task] = []
+    failures: list[str] = []
+    each = params.processes()
+    at_once = gpus.places(each) or max(1, params.workers() // each)
+    train = partial(_train, seconds=params.load("limits", params.Limits).checkpoint_seconds)
+    outcomes = workers.run(train, tasks, title=title, workers=at_once, threads=params.threads(), limits=None)
+    for outcome in outcomes:
+        task = tasks[outcome.index]
+        if outcome.failure:
+            failures.append(f"{named(task)}: {outcome.failure.message}\n{outcome.failure.trace}")
+            continue
+        done.append(task)
+        print(f"{title}: {named(task)}: {outcome.value}", flush=True)
+        for one in set(done) - set(keep()):
+            cache.Store(WEIGHTS).remove(one.key)
+    if failures:
+        raise StageError(f"{len(failures)} of {len(tasks)} runs failed; the others are kept.\n" + "\n".join(failures))
+    return len(tasks)
+
+
+def valid_mae(task: Task) -> float:
+    """Of a run that the cache holds."""
+    return float(run_files.describe(cache.Store(RUNS).path(task.key))["valid"]["mae"])
+
+
+def _vectors(source: Source, text: str) -> Path:
+    """Where the cache has, or will have, the token vectors of a table."""
+    glove = Path(text) if text != FROZEN else None
+    key = cache.key(
+        table=source.seen,
+        text=sha256(glove) if glove and glove.is_file() else text,
+        code=fingerprint.code("model.encoders.vectors"),
+        threads=params.threads(),
+        precision=precision(),
+        versions=VERSIONS,
+    )
+    return cache.Store(VECTORS).path(key)
+
+
+def _prepare(tasks: Sequence[Task]) -> None:
+    """Make the token vectors that these runs take and the cache lacks. Raises StageError."""
+    store = cache.Store(VECTORS)
+    lacking = {task.job.vectors: task for task in tasks if task.job.vectors and not store.find(task.job.vectors.name)}
+    wanted = list(lacking.values())
+    outcomes = workers.run(_embed, wanted, title="token vectors", workers=1, threads=params.threads(), limits=None)
+    for outcome in outcomes:
+        if outcome.failure:
+            raise StageError(f"{wanted[outcome.index].folder}: {outcome.failure.message}\n{outcome.failure.trace}")
+
+
+def _embed(task: Task) -> None:
+    if not task.job.vectors:
+        raise ValueError(f"{task.folder}: its encoder is trained along, there are no vectors to make")
+    with cache.Store(VECTORS).put(task.job.vectors.name) as file:
+        run.vectors_of(task.job, file)
+
+
+def _state(task: Task) -> Path:
+    """Where a training is kept until the cache has its run; `rawmsa cache --prune` removes it as it does parts."""
+    path = cache.Store(RUNS).path(task.key)
+    return path.with_name(f".{path.name}.state")
+
+
+def _train(task: Task, seconds: float) -> str:
+    """One run into the cache; what became of it, in a line. seconds: between two states of it that are kept."""
+    processes = task.job.processes
+    with gpus.place(processes) as places:
+        if processes == 1:
+            _into_cache((task, seconds))
+        else:
+            torchrun.run(_into_cache, (task, seconds), processes, places)
+    described = run_files.describe(cache.Store(RUNS).path(task.key))
+    mae, best, epochs = described["valid"]["mae"], described["best_epoch"], described["epochs"]
+    return f"validation MAE {mae:.3f} in epoch {best} of {epochs}"
+
+
+def _into_cache(asked: tuple[Task, float]) -> None:
+    """Of several processes that train it the first writes it, and its log."""
+    task, seconds = asked
+    keeper = Keeper(_state(task), task.job.name, seconds)
+    if ranks.rank():
+        run.train(task.job, None, keeper)
+        return
+    with logs.written(task.key) as log, cache.Store(RUNS).put(task.key) as folder:
+        run.train(task.job, folder, keeper, log.ended)
+        log.resumed_after_epoch = keeper.resumed_after
+        with cache.Store(WEIGHTS).put(task.key, share=False) as weights:
+            (folder / run_files.WEIGHTS).rename(weights)
+    _state(task).unlink(missing_ok=True)
+
+
+def hyper_of(
+    network: str, choice: Choice, dataset: str, convention: str, changes: Mapping[str, Any]
+) -> tuple[str, Hyper]:
+    """The values of the data set's own name, else those of its convention; over them the preset, over both the changes."""
+    wanted = schema(find(network))
+    blocks = params.load("networks", dict[str, dict[str, Any]]).get(network, {})
+    preset = _named(blocks.get("presets", {}), choice.preset, f"networks.{network}.presets")
+    values = _named(blocks.get("values", {}), choice.values, f"networks.{network}.values")
+    for block in (dataset, convention):
+        if block in values:
+            where = f"networks.{network} (preset {choice.preset}, values {choice.values}.{block})"
+            checked = params.check(where, merged(values[block], preset, changes), wanted)
+            return block, Hyper.model_validate(checked.model_dump())  # which pickles
+    raise ParamsError(
+        f"params.yaml: networks.{network}.values.{choice.values} has the blocks {', '.join(values) or 'none'}, but "
+        f"{dataset} needs one named {dataset} or, for its metric convention, {convention}. Copy the nearest and name it so."
+    )
+
+
+def _named(blocks: Mapping[str, Any], name: str, where: str) -> dict[str, Any]:
+    if name not in blocks:
+        raise ParamsError(
+            f"params.yaml: {where} has {', '.join(blocks) or 'nothing'}, but train.networks or experiment.networks names '{name}'. "
+            "Name one of these, or add it."
+        )
+    return dict(blocks[name])
+
+
+class _Sha256(io.RawIOBase):
+    """A file that keeps the hash of what is written to it."""
+
+    def __init__(self) -> None:
+        self.sha256 = hashlib.sha256()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self.sha256.update(data)
+        return len(data)
+
+
+def _seen(table: pa.Table) -> str:
+    """sha256 of what training can see of a table and its metadata: a test label corrected retrains nothing."""
+    splits = table["split"].to_pylist()
+    seen = table.drop_columns(["transcript"])
+    for name in ("label", "label_T", "label_A", "label_V"):
+        rows = zip(splits, table[name].to_pylist(), strict=True)
+        labels = pa.array([None if split == "test" else label for split, label in rows], pa.float32())
+        column = seen.column_names.index(name)
+        seen = seen.set_column(column, seen.schema.field(column), labels)
+    file = _Sha256()
+    with pa.ipc.new_stream(pa.PythonFile(file, "w"), seen.schema) as writer:
+        writer.write_table(seen, max_chunksize=ROWS_HASHED)
+    return file.sha256.hexdigest()

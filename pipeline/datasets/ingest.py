@@ -1,0 +1,237 @@
+"""ingest: data/raw -> clips, texts, labels and what is refused.
+
+Labels and texts lie apart from the clips, so that a label edit re-extracts nothing and a text edit re-runs
+text alone.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from pipeline import datasets, media, params, paths, tables
+from pipeline.datasets import Clip, Dataset, Refusal, Shares
+from pipeline.datasets.facts import Counts, Facts, Segment, examine
+from pipeline.datasets.split import shared
+from pipeline.errors import DatasetError, MediaError, StageError
+from pipeline.execution import cache
+
+TEXT_ALONE = {"has_audio": False, "has_vision": False, "status": "ok", "flags": []}  # a clip without a file
+ALWAYS_TOLD = ("data set", "column")  # reasons that concern a whole data set
+TOLD = 3  # of the other refusals
+Record = dict[str, Any]  # a row of one of the tables
+Found = Mapping[Segment, Facts | MediaError]
+
+
+class Params(media.Limits):
+    """What a file may be, and how data sets without an official split are split."""
+
+    split: Shares
+
+
+def run(options: Params, part: cache.Part | None = None) -> None:
+    """Write data/ingest. Raises DatasetError where not one clip is left, StageError where too many cannot be used.
+
+    With a part, its videos are hashed and decoded into the cache, and nothing is written.
+    """
+    sets, refused = _sets(options.split)
+    segments = [segment for dataset in sets for clip in dataset.clips if (segment := _segment(dataset, clip))]
+    if part:
+        segments = [segment for segment in segments if part.holds(cache.key(path=segment.path.as_posix()))]
+    found, counts = examine(segments, media.Limits(**options.model_dump(exclude={"split"})), note=part is None)
+    if part:
+        print(
+            f"ingest: part {part.number} of {part.of}: {counts.computed} computed, {counts.cached} from cache, {counts.failed} failed"
+        )
+        return
+    clips = {dataset.name: list(_clips(dataset, found, refused)) for dataset in sets}
+    usable = [dataset for dataset in sets if clips[dataset.name]]
+    if not usable:
+        reasons = "".join(f"\n  {record['message']}" for record in refused[:5])
+        raise DatasetError(f"{paths.RAW} holds no clip that can be used.{reasons}\nPut videos there, or: rawmsa demo")
+    facts = {dataset.name: _facts(dataset, clips) for dataset in usable}
+    _write(usable, clips, refused, facts)
+    print(_summary(clips, counts, refused), *_leakage(facts), *_told(refused), sep="\n  ")
+    _check(found, sum(map(len, clips.values())))
+
+
+def _check(found: Found, usable: int) -> None:
+    """Raise StageError where more of the clips than limits allow cannot be used: something befell them all."""
+    faults = [facts for facts in found.values() if isinstance(facts, MediaError)]
+    every = usable + len(faults)
+    if len(faults) / every > params.load("limits", params.Limits).max_failed_fraction:
+        reasons = ", ".join(f"{reason} {n}" for reason, n in Counter(fault.reason for fault in faults).most_common())
+        raise StageError(
+            f"ingest: {len(faults)} of {every} clips cannot be used, more than limits.max_failed_fraction of "
+            f"params.yaml allows ({reasons}). The first: {faults[0].message} {paths.REFUSED} has all. Mend or remove them, "
+            "or raise the fraction."
+        )
+
+
+def _sets(shares: Shares) -> tuple[list[Dataset], list[Record]]:
+    """Every data set that can be read, and what is refused so far."""
+    folders, outside = datasets.discover(paths.RAW)
+    sets, refused = [], [_refused("", refusal) for refusal in outside]
+    for folder in folders:
+        try:
+            sets.append(datasets.read(folder, shares))
+            refused += [_refused(folder.name, refusal) for refusal in sets[-1].refused]
+        except DatasetError as error:
+            refused.append(_refused(folder.name, Refusal(str(folder), "data set", str(error))))
+    return sets, refused
+
+
+def _segment(dataset: Dataset, clip: Clip) -> Segment | None:
+    return Segment(dataset.folder / clip.video.path, clip.start, clip.end) if clip.video else None
+
+
+def _clips(dataset: Dataset, found: Found, refused: list[Record]) -> Iterator[Record]:
+    """The clips that can be used; the others are added to `refused`, and so is a data set without any."""
+    used = 0
+    for clip in dataset.clips:
+        record = {"dataset": dataset.name, "id": clip.id, "video_id": clip.video_id, "clip_id": clip.clip_id}
+        segment = _segment(dataset, clip)
+        facts = found[segment] if segment else None
+        if isinstance(facts, MediaError):
+            refused.append(_refused(dataset.name, _refusal(dataset, clip, facts)))
+            continue
+        used += 1
+        yield {**record, **(_file(segment, facts) if segment and facts else _without_file(dataset, clip))}
+    if not used:
+        message = f"{dataset.folder} has no clip that can be used. Put videos in it, or a label.csv with texts."
+        refused.append(_refused(dataset.name, Refusal(str(dataset.folder), "no clips", message)))
+
+
+def _without_file(dataset: Dataset, clip: Clip) -> Record:
+    """A row of text alone, or of features that the data set brings; their hash makes stages run when they change."""
+    if dataset.imported is None:
+        return TEXT_ALONE
+    frames = dataset.imported.frames
+    there = {f"has_{modality}": frames.get(modality, {}).get(clip.id, 0) > 0 for modality in ("audio", "vision")}
+    return {**TEXT_ALONE, **there, "sha256": dataset.imported.sha256}
+
+
+def _file(segment: Segment, facts: Facts) -> Record:
+    where = {"path": segment.path.as_posix(), "sha256": facts.sha256, "start": segment.start, "end": segment.end}
+    return {**where, **asdict(facts.media), "status": facts.media.status}
+
+
+def _refusal(dataset: Dataset, clip: Clip, error: MediaError) -> Refusal:
+    file = dataset.folder / (clip.video.path if clip.video else "")
+    return Refusal(str(file), error.reason, error.message, clip.row.line if clip.row else None, clip.id)
+
+
+def _refused(dataset: str, refusal: Refusal) -> Record:
+    return {"dataset": dataset, **asdict(refusal)}
+
+
+def _write(
+    sets: list[Dataset], clips: dict[str, list[Record]], refused: list[Record], facts: Mapping[str, Record]
+) -> None:
+    each = [(dataset, clip["id"]) for dataset in sets for clip in clips[dataset.name]]
+    tables.write(paths.CLIPS, tables.rows(tables.CLIPS, (clip for dataset in sets for clip in clips[dataset.name])))
+    tables.write(paths.TEXTS, tables.rows(tables.TEXTS, (_text(dataset, id) for dataset, id in each)))
+    tables.write(paths.LABELS, tables.rows(tables.LABELS, (_label(dataset, id) for dataset, id in each)))
+    ordered = sorted(refused, key=lambda one: (one["dataset"], one["file"], one["row"] or 0, one["message"]))
+    tables.write(paths.REFUSED, tables.rows(tables.REFUSED, ordered))
+    tables.write_json(paths.DATASETS, facts)
+
+
+def _text(dataset: Dataset, id: str) -> Record:
+    return {"dataset": dataset.name, "id": id, "language": dataset.description.language, **asdict(dataset.texts[id])}
+
+
+def _label(dataset: Dataset, id: str) -> Record:
+    row = dataset.rows.get(id)
+    named = {name: getattr(row, name) for name in ("label", *tables.UNIMODAL.values(), "annotation")} if row else {}
+    return {"dataset": dataset.name, "id": id, "split": dataset.splits.get(id), **named}
+
+
+def _facts(dataset: Dataset, every: Mapping[str, list[Record]]) -> Record:
+    """A data set's entry of datasets.json: what it is, and what its splits, or it and another data set, share."""
+    clips = every[dataset.name]
+    splits = {clip["id"]: dataset.splits[clip["id"]] for clip in clips if clip["id"] in dataset.splits}
+    return {
+        **dataset.description.model_dump(mode="json"),
+        "split": dataset.split,
+        "labelled": bool(splits),
+        "text_only": not any(clip.get("path") or clip["has_audio"] or clip["has_vision"] for clip in clips),
+        "shared_videos": shared({clip["id"]: clip["video_id"] for clip in clips}, splits),
+        "shared_texts": shared({clip["id"]: dataset.texts[clip["id"]].text for clip in clips}, splits),
+        "shared_contents": _shared_contents(_contents(clips), splits),
+        "elsewhere": dict(_elsewhere(dataset.name, every)),
+        "duplicates": _duplicates(clips),
+    }
+
+
+def _contents(clips: list[Record]) -> dict[str, str]:
+    """The hash of each clip's file by id; a text alone has none."""
+    return {clip["id"]: clip["sha256"] for clip in clips if "path" in clip}
+
+
+def _shared_contents(contents: Mapping[str, str], splits: Mapping[str, str]) -> list[list[str]]:
+    """Ids of the labelled clips of one file's bytes, where they lie in more than one split."""
+    same, told = defaultdict(list), set(shared(contents, splits))
+    for id, content in contents.items():
+        if content in told and id in splits:
+            same[content].append(id)
+    return sorted(same.values())
+
+
+def _elsewhere(name: str, clips: Mapping[str, list[Record]]) -> Iterator[tuple[str, list[str]]]:
+    """Another data set and the ids of this one's clips whose file, byte for byte, it holds too."""
+    for other in sorted(clips.keys() - {name}):
+        theirs = set(_contents(clips[other]).values())
+        if ids := sorted(id for id, sha256 in _contents(clips[name]).items() if sha256 in theirs):
+            yield other, ids
+
+
+def _duplicates(clips: list[Record]) -> list[list[str]]:
+    """Ids of the clips that show the same segment of the same bytes."""
+    same = defaultdict(list)
+    for clip in clips:
+        if "path" in clip:
+            same[clip["sha256"], clip["start"], clip["end"]].append(clip["id"])
+    return sorted(ids for ids in same.values() if len(ids) > 1)
+
+
+def _summary(clips: dict[str, list[Record]], counts: Counts, refused: list[Record]) -> str:
+    sizes = ", ".join(f"{name} {len(records)} clips" for name, records in clips.items())
+    reasons = ", ".join(f"{reason} {n}" for reason, n in Counter(one["reason"] for one in refused).most_common())
+    what = f"{counts.computed} computed, {counts.cached} from cache, {counts.failed} failed"
+    degraded = sum(record["status"] == "degraded" for records in clips.values() for record in records)
+    damage = f"{degraded} degraded, " if degraded else ""
+    return f"ingest: {sizes}; {what}; {damage}{len(refused)} refused" + (f" ({reasons})" if reasons else "")
+
+
+def _leakage(facts: Mapping[str, Record]) -> Iterator[str]:
+    """A line for every data set whose splits share something, and for every two that do; nothing is refused for it."""
+    for name, told in facts.items():
+        counts = {word: len(told[f"shared_{word}s"]) for word in ("video", "text", "content")}
+        if any(counts.values()):
+            several = ", ".join(_counted(word, count) for word, count in counts.items() if count)
+            lie = "lies" if sum(counts.values()) == 1 else "lie"
+            by_video = f", or write 'split: by_video' in {paths.RAW / name / 'dataset.yaml'}"
+            yield (
+                f"{name}: leakage: {several} {lie} in more than one split ({paths.DATASETS} names them), so its figures may "
+                f"flatter. Give each to one split in label.csv{by_video if counts['video'] else ''}."
+            )
+        for other, ids in told["elsewhere"].items():
+            if name < other and told["labelled"] and facts[other]["labelled"]:
+                yield (
+                    f"{name}: leakage: {other} holds {_counted('clip', len(ids))} of it too, byte for byte ({paths.DATASETS} names "
+                    "them). Remove them from one before a run of one is evaluated on the other."
+                )
+
+
+def _counted(word: str, count: int) -> str:
+    return f"1 {word}" if count == 1 else f"{count:,} {word}s"
+
+
+def _told(refused: list[Record]) -> Iterator[str]:
+    """The messages to print: of whole data sets all, of the rest the first few."""
+    yield from (one["message"] for one in refused if one["reason"] in ALWAYS_TOLD)
+    rest = [one["message"] for one in refused if one["reason"] not in ALWAYS_TOLD]
+    yield from rest[:TOLD]
+    if more := len(rest[TOLD:]):
+        yield f"… and {more} more: {paths.REFUSED}, {paths.REPORT / 'index.html'}"

@@ -1,0 +1,90 @@
+"""Tasks in killable child processes: a task that crashes, hangs or eats the memory costs itself alone."""
+
+import multiprocessing
+import os
+import resource
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+from pipeline.errors import MediaError, RawmsaError
+from pipeline.execution.platform import die_with_parent
+from pipeline.execution.tasks import Failure, Outcome
+from pipeline.params import Limits
+
+T = TypeVar("T")
+R = TypeVar("R")
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+)
+
+
+class Processes:
+    """Child processes of this one."""
+
+    def __init__(self, count: int, limits: Limits | None) -> None:
+        from pebble import ProcessPool
+
+        context = multiprocessing.get_context("spawn")
+        self._count, self._seconds = count, limits.seconds if limits else None
+        memory = limits.memory_gib if limits else None
+        self._pool = ProcessPool(count, context=context, initializer=_begin, initargs=(os.getpid(), memory))
+
+    def places(self) -> int:
+        return self._count
+
+    def schedule(self, function: Callable[[T], R], task: T) -> Future[Any]:
+        future: Future[Any] = self._pool.schedule(function, args=(task,), timeout=self._seconds)
+        return future
+
+    def outcome(self, index: int, future: Future[Any]) -> Outcome[Any]:
+        return _outcome(index, future)
+
+    def close(self) -> None:
+        self._pool.stop()
+        self._pool.join()
+
+
+def use_threads(threads: int) -> None:
+    """Hold this process and its children to `threads` torch/BLAS threads. Call before importing NumPy or torch."""
+    for name in THREAD_VARIABLES:
+        os.environ[name] = str(threads)
+    os.environ["OPENCV_FOR_THREADS_NUM"] = str(threads)
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(threads)
+
+
+def _begin(parent: int, memory_gib: float | None) -> None:
+    die_with_parent(parent)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops its workers
+    if memory_gib:
+        limit = int(memory_gib * 2**30)
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+
+
+def _outcome(index: int, future: Any) -> Outcome[Any]:
+    from pebble import ProcessExpired
+
+    try:
+        return Outcome(index, future.result(), None)
+    except MediaError as error:
+        return Outcome(index, None, Failure(error.reason, error.message))
+    except RawmsaError as error:
+        return Outcome(index, None, Failure(type(error).__name__, str(error)))
+    except TimeoutError as error:
+        return Outcome(index, None, Failure("timeout", f"it ran longer than limits.seconds of params.yaml ({error})"))
+    except ProcessExpired as error:
+        return Outcome(index, None, Failure("crashed", f"its process ended with code {error.exitcode}"))
+    except MemoryError:
+        return Outcome(index, None, Failure("memory", "it needed more than limits.memory_gib of params.yaml"))
+    except Exception as error:
+        trace = str(error.__cause__ or "".join(traceback.format_exception(error)))  # the worker's own
+        return Outcome(index, None, Failure(type(error).__name__, str(error) or type(error).__name__, trace))

@@ -1,0 +1,20 @@
+"""Hashes of files: which one a file is, and whether it is still that one."""
+
+import hashlib
+from pathlib import Path
+
+DIGITS = 12  # of a hash in a message
+
+
+def sha256(file: Path) -> str:
+    """The SHA-256 of a file's bytes, in hexadecimal."""
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def altered(file: Path, expected: str) -> str | None:
+    """The beginning of a message that the file has another SHA-256; None where it has this one."""
+    found = sha256(file)
+    if found == expected:
+        return None
+    return f"{file} was altered: its SHA-256 begins with {found[:DIGITS]}, expected {expected[:DIGITS]}."

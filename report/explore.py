@@ -1,0 +1,175 @@
+"""What index.html's scripts draw and filter, as JSON inside the page; and the media folder beside it.
+
+A clip is a place in the lists of its data set. What plays it (film, words, tracks, landmarks) lies in
+media/<dataset>/<place>.mp4 and .js, since a page opened from disk may load scripts but no JSON.
+"""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline import paths, tables
+from pipeline.tables import MODALITIES, UNIMODAL
+from report import player, plots, proxy, tracks
+from report.facts import Dataset, Row, Run, ulabels
+from report.tables import model_name
+from report.tracks import Modality
+
+MEDIA = "media"
+BRANCHES = ("prediction", *MODALITIES)
+
+
+def content(data: Dataset, titles: Mapping[str, str], shown: bool, playable: bool) -> Row:
+    """One data set. titles: every data set's, by name; shown: transcripts may be; playable: its media lie beside the page."""
+    ids = list(data.clips)
+    labels = [data.labels.get(clip, {}) for clip in ids]
+    failed: dict[str, list[str]] = {}
+    for modality, part in data.extractions.items():
+        for row in part.failed:
+            failed.setdefault(row["id"], []).append(f"{modality}: failed")
+    return {
+        "name": data.name,
+        "title": data.title,
+        "range": data.label_range,
+        "media": playable,
+        "ids": ids,
+        "speakers": [data.clips[clip]["video_id"] for clip in ids],
+        "seconds": [_short(data.clips[clip]["seconds"]) for clip in ids],
+        "splits": [row.get("split") for row in labels],
+        "labels": [_short(row.get("label")) for row in labels],
+        "human": {
+            modality: [_short(row.get(column)) for row in labels]
+            for modality, column in UNIMODAL.items()
+            if any(row.get(column) is not None for row in labels)
+        },
+        "flags": [[*data.flags(clip), *failed.get(clip, [])] for clip in ids],
+        "texts": [str(data.transcripts.get(clip, {}).get("spoken", "")) for clip in ids] if shown else None,
+        "models": [_model(data, titles, group) for group in _groups(data)],
+        "runs": [_run(network, run, run is data.best(network)) for network, runs in data.runs.items() for run in runs],
+        "ulabels": [made for network in data.runs if (made := _ulabels(network, data.best(network), ids)) is not None],
+        "edges": plots.fine_edges(data.label_range),
+    }
+
+
+def media(data: Dataset, films: bool) -> bool:
+    """Write what plays the data set's clips; whether there is anything."""
+    if not data.clips:
+        return False
+    folder = paths.REPORT / MEDIA / data.name
+    folder.mkdir(parents=True)
+    made = proxy.made(list(data.clips.values())) if films else {}
+    words = _words(data)
+    audio, vision = (_in_order(tracks.modalities(name, data.name)) for name in ("audio", "vision"))
+    for place, (clip, row) in enumerate(data.clips.items()):
+        size = (row["width"], row["height"]) if row["width"] and row["height"] else None
+        told = player.content(row["seconds"] or 0.0, words.get(clip, []), audio(clip), vision(clip), size)
+        if clip in made:
+            shutil.copyfile(made[clip], folder / f"{place}.mp4")
+        told["film"] = ("vision" if row["has_vision"] else "audio") if clip in made else None
+        (folder / f"{place}.js").write_text(f"rawmsa.clip({_json(told)});\n")
+    return True
+
+
+def _in_order(frames: Iterator[tuple[str, Modality]]) -> Callable[[str], Modality | None]:
+    """The frames of a clip, asked for in order of id, in which they come; None where it has none."""
+    waiting = next(frames, None)
+
+    def find(clip: str) -> Modality | None:
+        nonlocal waiting
+        while waiting is not None and waiting[0] < clip:
+            waiting = next(frames, None)
+        return waiting[1] if waiting is not None and waiting[0] == clip else None
+
+    return find
+
+
+def embedded(found: Any) -> str:
+    """JSON that may stand inside a <script> element."""
+    return _json(found).replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+
+
+def _json(found: Any) -> str:
+    """Without spaces, and in ASCII: no file's encoding, and no line separator of Unicode's, matters."""
+    return json.dumps(found, separators=(",", ":"), allow_nan=False)
+
+
+def _words(data: Dataset) -> dict[str, list[Row]]:
+    path = paths.transcripts(data.name)
+    if not path.is_file():
+        return {}
+    found = tables.read(path, ["id", "words"]).to_pylist()
+    return {row["id"]: row["words"] for row in found}
+
+
+def _groups(data: Dataset) -> list[Row]:
+    """The runs that predicted clips of the data set: of its own the best seed of each network."""
+    keys = data.predictions.select(["network", "seed", "trained_on"]).group_by(["network", "seed", "trained_on"])
+    order = [("trained_on", "ascending"), ("network", "ascending"), ("seed", "ascending")]
+    found = sorted(keys.aggregate([]).sort_by(order).to_pylist(), key=lambda run: run["trained_on"] != data.name)
+    return [
+        run
+        for run in found
+        if run["trained_on"] != data.name
+        or (run["network"] in data.runs and run["seed"] == data.best(run["network"]).seed)
+    ]
+
+
+def _model(data: Dataset, titles: Mapping[str, str], run: Row) -> Row:
+    rows = {row["id"]: row for row in data.predicted(**run)}
+    of = "" if run["trained_on"] == data.name else f", trained on {titles.get(run['trained_on'], run['trained_on'])}"
+    return {
+        "title": f"{model_name(run['network'])}, seed {run['seed']}{of}",
+        "network": run["network"],
+        "own": not of,
+        **{branch: [_short(rows.get(clip, {}).get(branch)) for clip in data.clips] for branch in BRANCHES},
+    }
+
+
+def _run(network: str, run: Run, best: bool) -> Row:
+    shown = ("epoch", "train_loss", "valid_loss", "valid_mae", "valid_corr")
+    return {
+        "title": f"{model_name(network)}, seed {run.seed}",
+        "network": network,
+        "best": best,
+        "best_epoch": run.record["best_epoch"],
+        "valid": {name: _short(run.record["valid"].get(name)) for name in ("mae", "corr")},
+        "parameters": {name: json.dumps(value, ensure_ascii=False) for name, value in run.parameters.items()},
+        "curves": {
+            name: [_short(value) for value in run.curves[name].tolist()] for name in shown if name in run.curves
+        },
+    }
+
+
+def _ulabels(network: str, run: Run, ids: Sequence[str]) -> Row | None:
+    """By modality and epoch, one of each clip that has u-labels; None where the network makes none."""
+    epochs = ulabels(run)
+    if not epochs:
+        return None
+    place = {clip: index for index, clip in enumerate(ids)}
+    first = next(iter(epochs.values()))
+    clips = [clip for clip in first["id"].to_pylist() if clip in place]
+    return {
+        "title": f"{model_name(network)}, seed {run.seed}",
+        "network": network,
+        "epochs": list(epochs),
+        "clips": [place[clip] for clip in clips],
+        **{
+            modality: [_column(table, modality, clips) for table in epochs.values()]
+            for modality in MODALITIES
+            if first[modality].null_count < len(first)
+        },
+    }
+
+
+def _column(table: pa.Table, modality: str, clips: Sequence[str]) -> list[Any]:
+    found = dict(zip(table["id"].to_pylist(), table[modality].to_pylist(), strict=True))
+    return [_short(found.get(clip)) for clip in clips]
+
+
+def _short(value: float | None) -> Any:
+    """To three decimals; None for what is not known or no number."""
+    return None if value is None or not np.isfinite(value) else round(float(value), 3)

@@ -1,0 +1,216 @@
+"""What the stages left behind, one Dataset for each data set; nothing here decides what is shown."""
+
+import csv
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipeline import params, paths, tables
+from report.tracks import VOICING
+
+Row = dict[str, Any]
+UNKNOWN = {  # of a data set that has nothing but refused rows
+    "language": "unknown",
+    "convention": "mosi",
+    "label_range": [-3, 3],
+    "split": "none",
+    "labelled": False,
+    "redistribute": False,
+    "synthetic": False,
+}
+SPOKEN = ["id", "text", "spoken", "source", "model", "confidence", "flags"]
+RESULTS = ("best_epoch", "epochs", "valid", "weights", "weights_sha256", "key")  # of run.json; the rest decided them
+DERIVED = ("statistics", "encoder_config", "columns", "changes")  # long, or in what else is shown
+EXTRACTED = ["id", "status", "reason", "flags", "n_frames", "mask"]
+
+
+@dataclass(frozen=True)
+class Share:
+    """So many of some frames."""
+
+    part: int
+    whole: int
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """One modality's feature file, in figures."""
+
+    imported: bool  # extracted by somebody else; what its columns mean is not known
+    present: Share  # frames that have something to say (a face), of all
+    voiced: Share | None  # of the present frames; None: no column tells
+    failed: list[Row]  # id, reason
+    flags: dict[str, list[str]]  # by clip id, of those that have any
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training run's record and its files."""
+
+    record: Row  # run.json
+    curves: dict[str, np.ndarray]  # (epochs,) a column of curves.csv; NaN where it is empty
+    ulabels: Path
+
+    @property
+    def seed(self) -> int:
+        return int(self.record["seed"])
+
+    @property
+    def parameters(self) -> Row:
+        """All that decided the run but for versions, by dotted keys."""
+        return params.flat(
+            {key: value for key, value in self.record.items() if key not in (*RESULTS, *DERIVED, "versions")}
+        )
+
+    @property
+    def valid_mae(self) -> float:
+        mae = self.record["valid"].get("mae")
+        return float("inf") if mae is None else float(mae)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Everything known of one data set; rows are those of the tables, by clip id."""
+
+    name: str
+    settings: Row  # of datasets.json
+    clips: dict[str, Row]
+    labels: dict[str, Row]
+    transcripts: dict[str, Row]
+    extractions: dict[str, Extraction]  # audio, vision; one without a file is left out
+    refused: list[Row]
+    runs: dict[str, list[Run]]  # by network, in order of seed
+    predictions: pa.Table
+    experiments: list[Row]  # their records, by name
+
+    @property
+    def synthetic(self) -> bool:
+        return bool(self.settings["synthetic"])
+
+    @property
+    def title(self) -> str:
+        """The name, and what nobody may overlook about its numbers."""
+        return f"{self.name} (synthetic demo)" if self.synthetic else self.name or "in no data set"
+
+    @property
+    def label_range(self) -> tuple[float, float]:
+        low, high = self.settings["label_range"]
+        return float(low), float(high)
+
+    def best(self, network: str) -> Run:
+        """The seed that the validation split prefers."""
+        return min(self.runs[network], key=lambda run: (run.valid_mae, run.seed))
+
+    def flags(self, clip: str) -> list[str]:
+        """What is odd about a clip, each stage's word before it."""
+        found = [f"clip: {flag}" for flag in self.clips[clip]["flags"]]
+        found += [f"transcript: {flag}" for flag in self.transcripts.get(clip, {}).get("flags", [])]
+        for modality, part in self.extractions.items():
+            found += [f"{modality}: {flag}" for flag in part.flags.get(clip, [])]
+        return found
+
+    def predicted(self, network: str, seed: int, trained_on: str) -> list[Row]:
+        """One run's rows of predictions.parquet, in order of id."""
+        of_run = (pc.field("network") == network) & (pc.field("seed") == seed) & (pc.field("trained_on") == trained_on)
+        return sorted(self.predictions.filter(of_run).to_pylist(), key=lambda row: row["id"])
+
+
+def read() -> list[Dataset]:
+    """Every data set that ingest met, by name ("": what lies in none). Raises TableError where ingest's or evaluate's tables are missing."""
+    settings = tables.read_json(paths.DATASETS)
+    clips = dict(tables.by_dataset(tables.read(paths.CLIPS)))
+    labels = dict(tables.by_dataset(tables.read(paths.LABELS)))
+    refused = dict(tables.by_dataset(tables.read(paths.REFUSED)))
+    predictions = tables.read(paths.PREDICTIONS)
+    return [
+        Dataset(
+            name=name,
+            settings=UNKNOWN | settings.get(name, {}),
+            clips=_by_id(clips.get(name, [])),
+            labels=_by_id(labels.get(name, [])),
+            transcripts=_transcripts(name),
+            extractions=_extractions(name),
+            refused=refused.get(name, []),
+            runs=_runs(name),
+            predictions=predictions.filter(pc.equal(predictions["dataset"], name)),
+            experiments=[tables.read_json(file) for file in sorted((paths.EXPERIMENTS / name).glob("*.json"))],
+        )
+        for name in sorted({*settings, *clips, *refused})
+    ]
+
+
+def ulabels(run: Run) -> dict[int, pa.Table]:
+    """A run's u-labels by epoch, rising; empty where the network makes none."""
+    if not run.ulabels.is_file():
+        return {}
+    table = tables.read(run.ulabels)
+    return {epoch: table.filter(pc.equal(table["epoch"], epoch)) for epoch in sorted(set(table["epoch"].to_pylist()))}
+
+
+def _by_id(rows: list[Row]) -> dict[str, Row]:
+    return {row["id"]: row for row in sorted(rows, key=lambda row: row["id"])}
+
+
+def _transcripts(dataset: str) -> dict[str, Row]:
+    path = paths.transcripts(dataset)
+    return _by_id(tables.read(path, SPOKEN).to_pylist()) if path.is_file() else {}
+
+
+def _extractions(dataset: str) -> dict[str, Extraction]:
+    files = {modality: paths.features(modality, dataset) for modality in ("audio", "vision")}
+    return {modality: _extraction(path) for modality, path in files.items() if path.is_dir()}
+
+
+def _extraction(path: Path) -> Extraction:
+    rows = tables.read(path, EXTRACTED).to_pylist()
+    return Extraction(
+        imported=tables.metadata(path).get("extractor") == tables.IMPORTED,
+        present=Share(sum(sum(row["mask"]) for row in rows), sum(row["n_frames"] for row in rows)),
+        voiced=_voiced(path),
+        failed=[{"id": row["id"], "reason": row["reason"]} for row in rows if row["status"] == "failed"],
+        flags={
+            row["id"]: [re.sub(r"\d+ frames", "some frames", flag) for flag in row["flags"]]
+            for row in rows
+            if row["flags"]
+        },
+    )
+
+
+def _voiced(path: Path) -> Share | None:
+    names = [column["name"] for column in tables.metadata(path).get("columns", [])]
+    column = next((names.index(name) for name in VOICING if name in names), None)
+    if column is None:
+        return None
+    part = whole = 0
+    for file in tables.parts(path):
+        with pq.ParquetFile(file, page_checksum_verification=True) as shard:
+            for batch in shard.iter_batches(batch_size=256, columns=["mask", "x"]):
+                mask = batch["mask"].flatten().to_numpy(zero_copy_only=False).astype(bool)  # (frames,)
+                frames = batch["x"].flatten().flatten().to_numpy().reshape(-1, len(names))  # (frames, D)
+                part += int((frames[mask, column] > 0).sum())
+                whole += int(mask.sum())
+    return Share(part, whole)
+
+
+def _runs(dataset: str) -> dict[str, list[Run]]:
+    runs = [_run(file.parent) for file in sorted((paths.RUNS / dataset).glob("*/run.json"))]
+    networks: dict[str, list[Run]] = {}
+    for run in sorted(runs, key=lambda run: (run.record["network"], run.seed)):
+        networks.setdefault(run.record["network"], []).append(run)
+    return networks
+
+
+def _run(folder: Path) -> Run:
+    with (folder / "curves.csv").open(newline="") as file:
+        epochs = list(csv.DictReader(file))
+    curves = {
+        name: np.array([float(row[name]) if row[name] else np.nan for row in epochs])
+        for name in (epochs[0] if epochs else {})
+    }
+    return Run(tables.read_json(folder / "run.json"), curves, folder / "ulabels.parquet")
