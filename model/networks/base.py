@@ -42,6 +42,8 @@ class BaseNetwork(nn.Module):
         False  # whether it wants aligned data; else each token has an equal share of the frames (encoders.bounds)
     )
 
+    precision = "float32"  # of its training on a GPU: float32 or bfloat16
+
     def forward(self, batch: Batch) -> Output:
         raise NotImplementedError
 

@@ -13,13 +13,12 @@ import pyarrow as pa
 
 from model import run_files
 from model.encoders.vectors import FINETUNED, FROZEN
-from model.networks import find
+from model.settings import Choice, hyper_of
 from model.training import gpus, logs, ranks, run, torchrun
-from model.training.fit import precision
-from model.training.hyper import Hyper, merged, schema
+from model.training.fit import device, precision
 from model.training.resume import Keeper
 from pipeline import assets, params, paths, tables
-from pipeline.errors import ParamsError, StageError
+from pipeline.errors import StageError
 from pipeline.execution import cache, fingerprint, workers
 from pipeline.execution.cache import RUNS, WEIGHTS
 from pipeline.files import sha256
@@ -27,13 +26,6 @@ from pipeline.files import sha256
 VECTORS = "vectors"  # a kind of the cache: token vectors of encoders that are not trained, made again where pruned
 VERSIONS = [version("torch"), version("transformers")]
 ROWS_HASHED = 256  # at a time
-
-
-class Choice(params.Block):
-    """Which of a network's presets and values in params.yaml."""
-
-    preset: str
-    values: str
 
 
 @dataclass(frozen=True)
@@ -89,6 +81,7 @@ def task(source: Source, network: str, choice: Choice, seed: int, changes: Mappi
         vectors=_vectors(source, hyper.text) if source.has_text and hyper.text != FINETUNED else None,
         threads=params.threads(),
         processes=params.processes(),
+        precision=precision(params.precision()),
     )
     key = cache.key(
         table=source.seen,
@@ -100,7 +93,7 @@ def task(source: Source, network: str, choice: Choice, seed: int, changes: Mappi
         seed=seed,
         threads=job.threads,
         processes=job.processes,
-        precision=precision(),
+        precision=job.precision,
         versions=VERSIONS,
     )
     return Task(job, paths.run(source.dataset, network, seed), key)
@@ -163,7 +156,7 @@ def _vectors(source: Source, text: str) -> Path:
         text=sha256(glove) if glove and glove.is_file() else text,
         code=fingerprint.code("model.encoders.vectors"),
         threads=params.threads(),
-        precision=precision(),
+        device=device().type,
         versions=VERSIONS,
     )
     return cache.Store(VECTORS).path(key)
@@ -219,34 +212,6 @@ def _into_cache(asked: tuple[Task, float]) -> None:
         with cache.Store(WEIGHTS).put(task.key, share=False) as weights:
             (folder / run_files.WEIGHTS).rename(weights)
     _state(task).unlink(missing_ok=True)
-
-
-def hyper_of(
-    network: str, choice: Choice, dataset: str, convention: str, changes: Mapping[str, Any]
-) -> tuple[str, Hyper]:
-    """The values of the data set's own name, else those of its convention; over them the preset, over both the changes."""
-    wanted = schema(find(network))
-    blocks = params.load("networks", dict[str, dict[str, Any]]).get(network, {})
-    preset = _named(blocks.get("presets", {}), choice.preset, f"networks.{network}.presets")
-    values = _named(blocks.get("values", {}), choice.values, f"networks.{network}.values")
-    for block in (dataset, convention):
-        if block in values:
-            where = f"networks.{network} (preset {choice.preset}, values {choice.values}.{block})"
-            checked = params.check(where, merged(values[block], preset, changes), wanted)
-            return block, Hyper.model_validate(checked.model_dump())  # which pickles
-    raise ParamsError(
-        f"params.yaml: networks.{network}.values.{choice.values} has the blocks {', '.join(values) or 'none'}, but "
-        f"{dataset} needs one named {dataset} or, for its metric convention, {convention}. Copy the nearest and name it so."
-    )
-
-
-def _named(blocks: Mapping[str, Any], name: str, where: str) -> dict[str, Any]:
-    if name not in blocks:
-        raise ParamsError(
-            f"params.yaml: {where} has {', '.join(blocks) or 'nothing'}, but train.networks or experiment.networks names '{name}'. "
-            "Name one of these, or add it."
-        )
-    return dict(blocks[name])
 
 
 class _Sha256(io.RawIOBase):

@@ -19,7 +19,7 @@ from model.measures import metrics
 from model.networks import find
 from model.records import BRANCHES
 from model.training import checkpoint, predict, ranks
-from model.training.fit import History, check, fit, precision, seeded
+from model.training.fit import History, check, fit, seeded
 from model.training.hyper import Hyper
 from model.training.resume import Keeper
 from pipeline import tables
@@ -59,6 +59,7 @@ class Job:
     vectors: Path | None
     threads: int
     processes: int
+    precision: str  # float32 or bfloat16
 
     @property
     def name(self) -> str:
@@ -186,7 +187,7 @@ def _describe(job: Job, metadata: Mapping[str, Any], encoder_config: dict[str, A
         "hyper": job.hyper.model_dump(),
         "threads": job.threads,
         "processes": job.processes,
-        "precision": precision(),
+        "precision": job.precision,
         "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
     }
 
