@@ -176,6 +176,7 @@ def _synthetic(out: Path) -> Path:
     project = out / "project"
     project.mkdir(parents=True, exist_ok=True)
     shutil.copy(paths.PARAMS, project / paths.PARAMS)
+    shutil.copytree(paths.NETWORKS, project / paths.NETWORKS, dirs_exist_ok=True)
     if not (project / paths.table(SYNTHETIC)).exists():
         file = out / f"{SYNTHETIC}.pkl"
         peer_synthetic.make(file, Path(assets.encoder("packaged")))

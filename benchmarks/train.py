@@ -277,6 +277,7 @@ def _project(out: Path, shape: str) -> Path:
     project = out / "project"
     project.mkdir(parents=True, exist_ok=True)
     shutil.copy(paths.PARAMS, project / paths.PARAMS)
+    shutil.copytree(paths.NETWORKS, project / paths.NETWORKS, dirs_exist_ok=True)
     with chdir(project):
         if not paths.table(shape).exists():
             print(f"train: making the table of {shape}'s shape", flush=True)

@@ -199,6 +199,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DVC_ROOT", raising=False)
     shutil.copy(ROOT / "params.yaml", paths.PARAMS)
+    shutil.copytree(ROOT / paths.NETWORKS, paths.NETWORKS)
     rows = [
         row("one", "v/a", 220.0),
         row("one", "v/b", 330.0),

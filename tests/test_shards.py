@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from pipeline import assemble, features, paths, tables
 from pipeline.errors import TableError
 from pipeline.execution import cache
+from pipeline.execution.tasks import Outcome
 from pipeline.files import sha256
 from pipeline.tables import shards
 from tests import projects
@@ -107,7 +108,7 @@ def extracted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             x = rng.normal(3, 2, (int(rng.integers(1, 6)), width)).astype(np.float32)
             with cache.Store(chosen.modality).put(key) as part, part.open("wb") as file:
                 np.savez(file, times=np.arange(len(x)) / 25, x=x, mask=np.ones(len(x), bool), flags=np.array([], str))
-            yield features.Outcome(index, 1, None)
+            yield Outcome(index, 1, None)
 
     monkeypatch.setattr(features.workers, "run", run)
     return asked
@@ -225,7 +226,7 @@ def test_a_table_half_written_is_no_table(project: Path, extracted: list[str], m
         written.append(arguments[0])
         write_arrow(*arguments)
 
-    paths.PARAMS.write_text(paths.PARAMS.read_text().replace("    audio: 4 # 100", "    audio: 2 # 100"))
+    paths.PARAMS.write_text(paths.PARAMS.read_text().replace("pool: {audio: 4,", "pool: {audio: 2,"))
     monkeypatch.setattr(tables, "write_arrow", killed)
     with pytest.raises(KeyboardInterrupt):
         assemble.run()
@@ -234,7 +235,7 @@ def test_a_table_half_written_is_no_table(project: Path, extracted: list[str], m
     monkeypatch.setattr(tables, "write_arrow", write_arrow)
     assemble.run()
     assert len(tables.read_arrow(paths.table("d"))) == len(MANY)
-    paths.PARAMS.write_text(paths.PARAMS.read_text().replace("    audio: 2 # 100", "    audio: 4 # 100"))
+    paths.PARAMS.write_text(paths.PARAMS.read_text().replace("pool: {audio: 2,", "pool: {audio: 4,"))
     assemble.run()
     assert outputs() == whole
 
