@@ -6,7 +6,7 @@ Nothing here imports torch before `hyper_of` is asked, so that every stage can c
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, field_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from model.networks import find
 from model.training.hyper import Hyper, merged, schema
@@ -28,10 +28,20 @@ Names = Annotated[list[Literal["table1", "table3", "table4", "ulgm", "figure4", 
 
 
 class Choice(params.Block):
-    """Which preset and which values of a network's file."""
+    """Which preset and which values of a network's file; in params.yaml: <preset>/<values>."""
 
     preset: str
     values: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_text(cls, found: Any) -> Any:
+        if not isinstance(found, str):
+            return found
+        preset, slash, values = found.partition("/")
+        if not (preset and slash and values):
+            raise ValueError("expected <preset>/<values>, e.g. paper/mmsa")
+        return {"preset": preset, "values": values}
 
 
 class Train(params.Block):

@@ -47,7 +47,6 @@ CODE = (
 IGNORED = (
     "data/.gitignore",
     "data/features/.gitignore",
-    "data/ingest/.gitignore",
 )  # DVC takes its lines back in a run that fails
 CACHE = Path(".dvc/tmp/rawmsa")
 GRACE = 5.0  # seconds in which every process of a killed run must end

@@ -76,14 +76,15 @@ def test_the_repositorys_parameters_fit_and_are_checked_with_torch_once(project:
         (("serve", "max_seconds"), -1, "serve.max_seconds: found -1, input should be greater than 0"),
         (("precision",), "bfloat16", "precision: found 'bfloat16', input should be 'auto' or 'float32'"),
         (("experiment", "datasets"), {"demo": ["table5"]}, "experiment.datasets.demo.0: found 'table5', input should"),
+        (("train", "networks", "self_mm"), "paper", "train.networks.self_mm: found 'paper', .*expected <preset>/<values>"),
         (
             ("train", "networks", "self_mn"),
-            {"preset": "paper", "values": "mmsa"},
+            "paper/mmsa",
             "the network 'self_mn', but there is no networks/self_mn.yaml; did you mean self_mm?",
         ),
         (
-            ("experiment", "networks", "tfn", "values"),
-            "mmsaa",
+            ("experiment", "networks", "tfn"),
+            "paper/mmsaa",
             "networks/tfn.yaml: values has mmsa, but .* names 'mmsaa'; did you mean mmsa?",
         ),
     ],
@@ -160,7 +161,7 @@ def test_a_stage_and_a_job_of_an_array_check_before_they_work(project: Path, com
 
 def test_what_is_not_chosen_may_have_no_values(project: Path) -> None:
     paths.network("lf").unlink()
-    change(paths.PARAMS, "train", "networks", to={"tfn": {"preset": "paper", "values": "mmsa"}})
+    change(paths.PARAMS, "train", "networks", to={"tfn": "paper/mmsa"})
     assert check.faults() == []  # tune.space.self_mm too: its file is there
 
 

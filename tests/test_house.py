@@ -83,7 +83,7 @@ def test_every_stage_lists_its_code_and_what_it_reads() -> None:
         code = {module.split(".")[0] for module in fingerprint.closure(f"stages.{name}")} - {"stages"}
         assert code == set(FLOORS) & set(stage["deps"]), name
         for path in stage["deps"]:
-            inside = any(path == out or out.startswith(f"{path}/") for out in made)
+            inside = any(path == out or out.startswith(f"{path}/") or path.startswith(f"{out}/") for out in made)
             assert (ROOT / path).exists() or inside or path == "data/raw", f"{name} depends on {path}"
         outs = stage.get("outs", []) + stage.get("metrics", [])
         made |= {next(iter(out)) if isinstance(out, dict) else out for out in outs}
