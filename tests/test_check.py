@@ -76,7 +76,11 @@ def test_the_repositorys_parameters_fit_and_are_checked_with_torch_once(project:
         (("serve", "max_seconds"), -1, "serve.max_seconds: found -1, input should be greater than 0"),
         (("precision",), "bfloat16", "precision: found 'bfloat16', input should be 'auto' or 'float32'"),
         (("experiment", "datasets"), {"demo": ["table5"]}, "experiment.datasets.demo.0: found 'table5', input should"),
-        (("train", "networks", "self_mm"), "paper", "train.networks.self_mm: found 'paper', .*expected <preset>/<values>"),
+        (
+            ("train", "networks", "self_mm"),
+            "paper",
+            "train.networks.self_mm: found 'paper', .*expected <preset>/<values>",
+        ),
         (
             ("train", "networks", "self_mn"),
             "paper/mmsa",

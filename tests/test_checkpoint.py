@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from app import predict as door
 from model import evaluate, run_files, train
@@ -37,7 +38,9 @@ def _train(place: Path, folder: Path, seed: int = 7) -> Path:
     tables.write_table(place / "made", [table], tables.metadata(table))
     encoder = tiny.encoder(place / "bert")
     run.train(
-        run.Job(place / "made", "self_mm", "paper", "made", "mosi", {}, tiny.hyper(), seed, encoder, None, 1, 1),
+        run.Job(
+            place / "made", "self_mm", "paper", "made", "mosi", {}, tiny.hyper(), seed, encoder, None, 1, 1, "float32"
+        ),
         folder,
     )
     shutil.rmtree(encoder)  # a run needs no encoder but its own
@@ -332,6 +335,25 @@ def _networks_block(part: str, changes: dict[str, Any]) -> None:
     found = read_network()
     found["values"]["made"]["mosi"][part] |= changes
     write_network("self_mm", found)
+
+
+def test_the_precision_that_is_used_is_of_the_key_and_recorded(
+    project: Path, in_process: None, monkeypatch: pytest.MonkeyPatch
+):
+    def task(**changes: Any) -> jobs.Task:
+        write_params()
+        blocks = yaml.safe_load(paths.PARAMS.read_text())
+        paths.PARAMS.write_text(yaml.safe_dump(blocks | changes))
+        return jobs.task(jobs.source("made"), "self_mm", jobs.Choice(**CHOICE), 1, {})
+
+    on_cpu = task()
+    assert task(precision="float32").key == on_cpu.key and on_cpu.job.precision == "float32"
+    monkeypatch.setattr(jobs, "precision", {"auto": "bfloat16", "float32": "float32"}.__getitem__)  # as on a GPU
+    assert task().key != on_cpu.key and task(precision="float32").key == on_cpu.key
+    task()
+    train.run()
+    assert {run_files.describe(file.parent)["precision"] for file in paths.RUNS.rglob("run.json")} == {"bfloat16"}
+    assert checkpoint.load(next(paths.RUNS.rglob("weights.safetensors")).parent).precision == "bfloat16"
 
 
 def test_a_number_that_yaml_reads_as_text_becomes_a_number(project: Path):

@@ -1,7 +1,7 @@
 """What a network is to the loop: forward and loss, and what it may do besides.
 
 The loop, the checkpoint and `predict` know no more than this file, so a further network is one file
-`model/networks/<name>.py` with a class `Network`, and a block of the same name under `networks` in params.yaml.
+`model/networks/<name>.py` with a class `Network`, and a file of the same name for its values, `networks/<name>.yaml`.
 """
 
 from collections.abc import Mapping

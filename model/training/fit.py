@@ -288,7 +288,7 @@ class _Losses:
             raise ParamsError(
                 f"The {self.name} is not finite: found {', '.join(f'{name} {value:g}' for name, value in terms.items())}, "
                 f"expected numbers, in the batch of {', '.join(ids)}. Look at these clips with: rawmsa show "
-                "<dataset>/<clip>; or lower the learning rates under networks in params.yaml "
+                "<dataset>/<clip>; or lower the learning rates in the network's file of networks/ "
                 f"(now {', '.join(f'{group} {settings.lr:g}' for group, settings in self.groups.items())}), then: dvc repro train"
             )
 
