@@ -235,7 +235,7 @@ def test_a_loss_that_is_no_number_stops_with_the_batchs_clips_and_the_learning_r
     assert re.match(rf"{name} of epoch [12] is not finite: found fusion -?(inf|nan), expected numbers", message)
     assert clip in shown and len(shown) == 4
     assert f"expected numbers, in the batch of {', '.join(shown)}. Look at these clips with: rawmsa show" in message
-    assert "lower the learning rates under networks in params.yaml (now all 1), then: dvc repro train" in message
+    assert "lower the learning rates in the network's file of networks/ (now all 1), then: dvc repro train" in message
     assert network.level.item() == levels[-1]  # no step was taken with it
 
 
