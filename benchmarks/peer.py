@@ -24,7 +24,7 @@ from collections.abc import Callable, Sequence
 from contextlib import chdir
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -65,7 +65,7 @@ class Benchmark:
     epochs: int
 
     @property
-    def convention(self) -> Literal["mosi", "sims"]:
+    def convention(self) -> str:
         return "sims" if self.metadata["convention"] == "sims" else "mosi"
 
     @property

@@ -18,7 +18,7 @@ from model.training import gpus, logs, ranks, run, torchrun
 from model.training.fit import precision
 from model.training.hyper import Hyper, merged, schema
 from model.training.resume import Keeper
-from pipeline import assets, params, paths, tables
+from pipeline import assets, conventions, params, paths, tables
 from pipeline.errors import ParamsError, StageError
 from pipeline.execution import cache, fingerprint, workers
 from pipeline.execution.cache import RUNS, WEIGHTS
@@ -224,12 +224,14 @@ def _into_cache(asked: tuple[Task, float]) -> None:
 def hyper_of(
     network: str, choice: Choice, dataset: str, convention: str, changes: Mapping[str, Any]
 ) -> tuple[str, Hyper]:
-    """The values of the data set's own name, else those of its convention; over them the preset, over both the changes."""
+    """The values of the data set's own name, else those of its convention or of the one that stands in for it; over them
+    the preset, over both the changes.
+    """
     wanted = schema(find(network))
     blocks = params.load("networks", dict[str, dict[str, Any]]).get(network, {})
     preset = _named(blocks.get("presets", {}), choice.preset, f"networks.{network}.presets")
     values = _named(blocks.get("values", {}), choice.values, f"networks.{network}.values")
-    for block in (dataset, convention):
+    for block in (dataset, convention, conventions.find(convention).values_of or convention):
         if block in values:
             where = f"networks.{network} (preset {choice.preset}, values {choice.values}.{block})"
             checked = params.check(where, merged(values[block], preset, changes), wanted)

@@ -22,7 +22,7 @@ from model.training import checkpoint, predict, ranks
 from model.training.fit import History, check, fit, precision, seeded
 from model.training.hyper import Hyper
 from model.training.resume import Keeper
-from pipeline import tables
+from pipeline import conventions, tables
 from pipeline.files import sha256
 
 SECONDS_A_LINE = 15  # of progress
@@ -140,6 +140,12 @@ def untrainable(table: pa.Table) -> str | None:
     """Why a training table cannot be trained on; None where it can."""
     if tables.metadata(table)["statistics"] is None:
         return "it has no labels"
+    convention = tables.metadata(table)["convention"]
+    if neutral := conventions.find(convention).neutral:
+        return (
+            f"in its convention '{convention}' the label {neutral:g} is neutral, and the networks take 0 for neutral; write "
+            f"each label less {neutral:g}, and give the convention the range and the neutral point of these"
+        )
     splits = table["split"].to_pylist()
     missing = [split for split in ("train", "valid") if split not in splits]
     if missing:

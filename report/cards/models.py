@@ -14,7 +14,7 @@ import yaml
 
 from model.measures import metrics
 from model.measures.intervals import Bootstrap, Interval
-from pipeline import paths, tables
+from pipeline import conventions, paths, tables
 from report import tables as report
 from report.cards import datasets as data_card
 from report.cards.datasets import named
@@ -137,12 +137,12 @@ def _results(run: Mapping[str, Any], found: Measured | None) -> str:
     ]
     clips, videos = found.splits["test"]
     told = f"Test split: {clips} clips of {videos} videos, one seed. Intervals: 95 %, bootstrapped over videos. Acc and F1 in percent."
-    return data_card.table(told, ("measure", "value", "interval"), rows, report.NOTES[run["convention"]])
+    return data_card.table(told, ("measure", "value", "interval"), rows, conventions.find(run["convention"]).note)
 
 
 def _title(run: Mapping[str, Any], measure: str) -> str:
     """As the paper's tables name it; with its own name where two forms share one."""
-    columns = report.CONVENTIONS[run["convention"]]
+    columns = conventions.find(run["convention"]).columns
     title = next((title for title, forms in columns.items() if measure in forms), measure)
     return f"{title} ({measure})" if len(columns.get(title, ())) > 1 else title
 
