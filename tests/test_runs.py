@@ -51,7 +51,7 @@ def test_all_shows_the_runs_of_the_cache_without_a_test_score(capsys: pytest.Cap
     train.run()
     evaluate.run()
     row = jobs.task(jobs.source("made"), "self_mm", jobs.Choice(**made.CHOICE), 1, {"fit": {"batch": 2}})
-    jobs.compute([row], lambda: (), "row")
+    jobs.compute([row], lambda done: (), "row")
     assert len(listed(capsys)) == 4
     (other,) = [run for run in listed(capsys, every=True) if not run["placed"]]
     assert other["key"] == row.key and other["changes"] == {"fit.batch": 2}
@@ -109,7 +109,7 @@ def test_a_log_goes_with_its_run():
     train.run()
     kept = {tables.read_json(file)["key"] for file in paths.RUNS.rglob("run.json")}
     row = jobs.task(jobs.source("made"), "self_mm", jobs.Choice(**made.CHOICE), 3, {})
-    jobs.compute([row], lambda: (), "row")  # which no parameter set uses
+    jobs.compute([row], lambda done: (), "row")  # which no parameter set uses
     assert {line.kind for line in cache.usage()} == {"runs", "weights"}
     assert logs.read(row.key)
     cache.prune()
