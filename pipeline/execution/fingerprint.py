@@ -154,7 +154,7 @@ def _plain(node: Any) -> str:
     """A tree as text, without strings that stand alone (docstrings), and alike in every version of Python: ast.dump and
     ast.unparse are not."""
     if isinstance(node, list):
-        return f"[{','.join(map(_plain, node))}]"
+        return f"[{','.join(filter(None, map(_plain, node)))}]"
     if not isinstance(node, ast.AST):
         return repr(node)
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
