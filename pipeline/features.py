@@ -122,12 +122,12 @@ def run(modality: str, part: cache.Part | None = None) -> None:
     clips = tables.read(paths.CLIPS).to_pylist()
     keys = _keys(chosen, clips)
     store = cache.Store(modality)
-    store.remember({"extractor": chosen.extractor, **chosen.params.model_dump()}, list(keys.values()))
     metadata, shards, due = {}, [], set(keys.values())
     if part:
         mine = [index for index, key in keys.items() if part.holds(key)]
         clips, keys = [clips[index] for index in mine], {place: keys[index] for place, index in enumerate(mine)}
     else:
+        store.remember({"extractor": chosen.extractor, **chosen.params.model_dump()}, list(keys.values()))
         metadata, found = chosen.metadata(), feature_shards.of_clips(modality, clips, keys)
         shards = [shard for shard in found if not tables.whole(shard.file, shard.key(metadata, {}))]
         due = {key for shard in shards for key in shard.keys if key}

@@ -130,3 +130,13 @@ def test_a_log_names_the_revision_and_whether_the_project_differs(trainable: Pat
     assert logs._revision()[1] is False
     Path("params.yaml").write_text(yaml.safe_dump({"threads": 2}))
     assert logs._revision()[1] is True
+
+
+def test_a_finished_run_is_hashed_once_a_stage(monkeypatch: pytest.MonkeyPatch):
+    train.run()
+    first = tables.read_json(paths.run("made", "self_mm", 1) / "run.json")["key"]
+    cache.Store(cache.RUNS).remove(first)  # one is trained again, the other is there
+    hashed, whole = [], cache._whole
+    monkeypatch.setattr(cache, "_whole", lambda entry: hashed.append(entry) or whole(entry))
+    train.run()
+    assert 0 < len(hashed) == len(set(hashed))

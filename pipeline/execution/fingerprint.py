@@ -21,7 +21,6 @@ from pipeline.files import sha256
 
 ROOT = Path(__file__).parents[2]
 ROOMS = ("app", "model", "pipeline", "report", "stages")
-LIBRARIES = "LIBRARIES"
 OTHER_BINARY = {
     "imageio-ffmpeg": "IMAGEIO_FFMPEG_EXE"
 }  # by package, the variable that names another binary than its own
@@ -145,7 +144,7 @@ def _imported(tree: ast.AST, package: str) -> Iterator[str]:
 
 def _libraries(tree: ast.Module) -> tuple[str, ...]:
     for node in tree.body:
-        if isinstance(node, ast.Assign) and [getattr(target, "id", "") for target in node.targets] == [LIBRARIES]:
+        if isinstance(node, ast.Assign) and [getattr(target, "id", "") for target in node.targets] == ["LIBRARIES"]:
             return tuple(ast.literal_eval(node.value))
     return ()
 

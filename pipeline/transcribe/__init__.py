@@ -131,10 +131,10 @@ def _hear_all(
         if wanted(text, options) and heard[index] is None
     }
     store = cache.Store("transcribe")
-    if keys:
-        store.remember(options.model_dump(exclude={"word_times"}), list(keys.values()))
     if part:
         keys = {index: key for index, key in keys.items() if part.holds(key)}
+    elif keys:
+        store.remember(options.model_dump(exclude={"word_times"}), list(keys.values()))
     missing = {key: index for index, key in keys.items() if store.find(key) is None}  # equal clips are heard once
     threads = params.threads()
     tasks = [Task(*pairs[index], options, threads, key) for key, index in missing.items()]
