@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from model.networks import find
 from model.training.hyper import Hyper, merged, schema
-from pipeline import params, paths
+from pipeline import conventions, params, paths
 from pipeline.errors import ParamsError
 
 DEFAULTS = "defaults"  # what the blocks beside it share
@@ -106,12 +106,13 @@ def network(name: str) -> Network:
 
 
 def hyper_of(name: str, choice: Choice, dataset: str, convention: str, changes: Mapping[str, Any]) -> tuple[str, Hyper]:
-    """The values of the data set's own name, else those of its convention; over them the preset, over both the changes.
+    """The values of the data set's own name, else those of its convention or of the one that stands in for it; over them
+    the preset, over both the changes.
 
     Returns the name of the block that had the values, too. Raises ParamsError.
     """
     blocks = _blocks(name, choice)
-    for block in (dataset, convention):
+    for block in (dataset, convention, conventions.find(convention).values_of or convention):
         if block in blocks:
             found = merged(blocks[block], changes)
             checked = params.check(_called(name, choice, block), found, schema(find(name)), paths.network(name))

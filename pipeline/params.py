@@ -1,15 +1,14 @@
 """params.yaml, block by block, checked by pydantic. No model has a default: DVC cannot see one in code."""
 
 from collections.abc import Iterable, Mapping
+from copy import deepcopy
 from difflib import get_close_matches
+from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import yaml
 from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
     NonNegativeFloat,
     PositiveFloat,
     PositiveInt,
@@ -18,19 +17,13 @@ from pydantic import (
 )
 
 from pipeline import paths
+from pipeline.blocks import Block, Share
 from pipeline.errors import ParamsError
 
 T = TypeVar("T")
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # a grid reads the file hundreds of times; C is ten times faster
-Share = Annotated[float, Field(ge=0, le=1)]
 Executor = Literal["local", "ray"]
 Precision = Literal["auto", "float32"]
-
-
-class Block(BaseModel):
-    """A block of params.yaml: every key required, no other key allowed."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Limits(Block):
@@ -105,9 +98,14 @@ def read(file: Path = paths.PARAMS) -> dict[str, Any]:
     if not file.is_file():
         raise ParamsError(f"No {file} in {Path.cwd()}. Run rawmsa from the project's folder, where dvc.yaml lies.")
     try:
-        return dict(yaml.load(file.read_text(), LOADER))  # noqa: S506  a SafeLoader, see above
+        return deepcopy(_parsed(file.read_text()))
     except (yaml.YAMLError, ValueError, TypeError) as error:
         raise ParamsError(f"{file} is not a YAML mapping of blocks: {error}") from None
+
+
+@lru_cache(maxsize=32)  # a grid asks for a block hundreds of times; its text says whether the file has changed
+def _parsed(text: str) -> dict[str, Any]:
+    return dict(yaml.load(text, LOADER))  # noqa: S506  a SafeLoader, see above
 
 
 def flat(nested: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from app import experiment as command
 from model import experiment, settings
 from model.measures import experiments, metrics, ulabels
 from model.measures.experiments import Row, Runs
+from model.training import jobs
 from pipeline import paths, tables
 from pipeline.errors import ParamsError, StageError
 from pipeline.execution import cache, workers
@@ -412,3 +413,12 @@ def test_the_command_line_knows_every_experiment():
     assert known == {*experiments.TABLES, *experiments.FIGURES}
     for name in known:
         settings.Experiment(seeds=[1], networks={}, datasets={"made": [name]})
+
+
+def test_a_table_is_hashed_once_for_all_its_experiments(project: Path, monkeypatch: pytest.MonkeyPatch):
+    _write(_table())
+    _params({})
+    seen, hashed = jobs._seen, []
+    monkeypatch.setattr(jobs, "_seen", lambda table: hashed.append(1) or seen(table))
+    assert len(list(experiment._plans("made", ["table1", "figure4", "figure5"], SEEDS))) == 3
+    assert len(hashed) == 1
