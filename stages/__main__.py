@@ -261,12 +261,20 @@ def cache(prune: Annotated[bool, typer.Option(help="Remove what no parameter set
     door.main(prune)
 
 
+def _check() -> None:
+    """All parameters, those of later stages too, so that a mistake in them costs no work of this one."""
+    from app import check
+
+    check.everything()
+
+
 def _stage(name: str) -> Callable[..., None]:
     def command() -> None:
         use_threads(params.threads())
         if "DVC_STAGE" in os.environ:  # a killed dvc must not leave its stage running
             die_with_dvc()
         with locks.lock(name):
+            _check()
             importlib.import_module(f"stages.{name}").main()
 
     def part(
@@ -282,6 +290,7 @@ def _stage(name: str) -> Callable[..., None]:
             return command()
         use_threads(params.threads())
         with cache_lock(alone=False):
+            _check()
             return importlib.import_module(f"stages.{name}").main(Part.parse(shard))
 
     source = (Path(__file__).parent / f"{name}.py").read_text()

@@ -24,7 +24,6 @@ SELF_MM = "self_mm"
 BESIDE_HUMAN = ("tfn", "lmf")  # the baselines of the paper's table 3
 TABLES = ("table1", "table3", "table4", "ulgm")
 FIGURES = ("figure4", "figure5")
-NAMES = (*TABLES, *FIGURES)
 LETTERS = {"text": "T", "audio": "A", "vision": "V"}
 TASK_SETS = ("M", "MV", "MA", "MT", "MAV", "MTV", "MTA", "MTAV")  # M, the multimodal task, is always there
 ABLATIONS: dict[str, dict[str, Any]] = {  # of ulgm.Settings

@@ -19,12 +19,13 @@ from model.measures import metrics
 from model.networks import find
 from model.records import BRANCHES
 from model.training import checkpoint, predict, ranks
-from model.training.fit import History, check, fit, precision, seeded
+from model.training.fit import History, check, fit, seeded
 from model.training.hyper import Hyper
 from model.training.resume import Keeper
 from pipeline import conventions, tables
 from pipeline.files import sha256
 
+LIBRARIES = ("torch", "transformers")
 SECONDS_A_LINE = 15  # of progress
 CURVES = ("epoch", "train_loss", "valid_loss", "valid_mae", "valid_corr", *(f"loss_{branch}" for branch in BRANCHES))
 CARRIED = (  # from the table's metadata to run.json
@@ -59,6 +60,7 @@ class Job:
     vectors: Path | None
     threads: int
     processes: int
+    precision: str  # float32 or bfloat16
 
     @property
     def name(self) -> str:
@@ -192,7 +194,7 @@ def _describe(job: Job, metadata: Mapping[str, Any], encoder_config: dict[str, A
         "hyper": job.hyper.model_dump(),
         "threads": job.threads,
         "processes": job.processes,
-        "precision": precision(),
+        "precision": job.precision,
         "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
     }
 
