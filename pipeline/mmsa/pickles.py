@@ -38,13 +38,10 @@ MAX_FRAME = 1 << 26  # bytes; pickle's own frames are of 64 KiB, its other value
 KEYS = (str, int, float, bytes, type(None))  # a dict's; a tuple's hash may take for ever, or all of the C stack
 UNPICKLER: Any = getattr(pickle, "_Unpickler", pickle.Unpickler)
 HOSTILE = (
-    b"}}b.",
-    b"\x8f.",
-    b"}(K\x01K\x01\x91K\x01s.",
-    b"})K\x01s.",
-    b"}()K\x01u.",
-    b"()K\x01d.",
-)  # state, sets, tuples as keys
+    b"}}b.",  # a state
+    *(b"\x8f.", b"}(K\x01K\x01\x91K\x01s."),  # sets
+    *(b"})K\x01s.", b"}()K\x01u.", b"()K\x01d."),  # a tuple as a key
+)
 DTYPE = re.compile(r"[biufSUO][1-9]\d*")  # numbers, text, objects
 DAMAGE = (
     *(pickle.UnpicklingError, EOFError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError),
