@@ -61,9 +61,11 @@ def run() -> None:
         failure = error
     shutil.rmtree(paths.EXPERIMENTS, ignore_errors=True)
     paths.EXPERIMENTS.mkdir(parents=True)
-    for plan in plans:
-        if not jobs.missing(plan.tasks):
-            _write(plan, options.seeds)
+    ready = [plan for plan in plans if not jobs.missing(plan.tasks)]
+    for plan in ready:
+        _write(plan, options.seeds)
+    names = [{"dataset": plan.source.dataset, "experiment": plan.name} for plan in ready]
+    tables.write_csv(paths.EXPERIMENTS_MADE, ["dataset", "experiment"], names)  # DVC warns of an empty folder
     read = params.read()
     used = {"experiment": options.model_dump(), "train": read["train"]["networks"], "networks": read["networks"]}
     cache.Store(RUNS).remember(used, [task.key for task in tasks])

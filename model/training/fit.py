@@ -23,7 +23,9 @@ from pipeline import tables
 from pipeline.errors import ParamsError, TableError
 
 EVALUATION_BATCH = 64
-TABLE_SHARE = 0.3  # of a GPU's free memory that a split may fill, over all trainings on it; a larger split is sent batch by batch
+TABLE_SHARE = (
+    0.3  # of a GPU's free memory that a split may fill, over all trainings on it; a larger split is sent batch by batch
+)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-ROOMS = ("app", "model", "pipeline", "report", "stages")
+ROOMS = ("app", "model", "pipeline", "rawmsa", "report", "stages")
 
 
 def key(**parts: Any) -> str:

@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Callable
 from concurrent.futures import Future
 from multiprocessing.context import SpawnContext, SpawnProcess
+from threading import RLock
 from types import ModuleType
 from typing import Any, TypeVar
 
@@ -84,7 +85,10 @@ def use_threads(threads: int) -> None:
 
 
 def _begin(parent: int, memory_gib: float | None) -> None:
+    from tqdm import tqdm
+
     platform.die_with_parent(parent)
+    tqdm.set_lock(RLock())  # tqdm's own lock is a semaphore: Python warns of a leak where a worker with one is killed
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops its workers
     if memory_gib:
         platform.limit_memory(memory_gib)
