@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import yaml
 from pydantic import Field, NonNegativeInt, PositiveInt
 
-from model import run_files, train
+from model import run_files, settings
 from model.training import jobs
 from model.training.hyper import merged
 from model.training.jobs import Choice, Source, Task
@@ -27,7 +27,7 @@ class Params(params.Block):
 
     seed: NonNegativeInt  # of the draws
     draws: PositiveInt
-    seeds: train.Seeds  # each draw is trained with each; the mean of their validation MAE counts
+    seeds: settings.Seeds  # each draw is trained with each; the mean of their validation MAE counts
     space: dict[str, Space]  # by network: dotted keys of its values, and what each may be
 
 
@@ -95,7 +95,7 @@ def main(dataset: str, network: str | None, draws: int | None) -> None:
         flush=True,
     )
     try:
-        jobs.compute(missing, lambda: (), "tune", lambda task: _title(tasks[task.key][0], task))
+        jobs.compute(missing, lambda done: (), "tune", lambda task: _title(tasks[task.key][0], task))
     except StageError as error:
         if 2 * sum(draw.trained for draw in drawn) < len(drawn):
             raise
@@ -105,7 +105,7 @@ def main(dataset: str, network: str | None, draws: int | None) -> None:
 
 def _network(network: str | None, options: Params) -> tuple[str, Choice]:
     """The network to tune and its choice in train.networks."""
-    trained = params.load("train", train.Params).networks
+    trained = settings.train().networks
     known = [name for name in trained if name in options.space]
     if network in known or (network is None and len(known) == 1):
         return (name := network or known[0]), trained[name]
@@ -121,7 +121,7 @@ def _check(search: Search) -> None:
     where = f"params.yaml: tune.space.{search.network}"
     if unknown := [key for key in search.space if key not in known]:
         raise ParamsError(f"{where} names {', '.join(unknown)}; {search.network} has {', '.join(known)}.")
-    preset = params.read()["networks"][search.network]["presets"][search.choice.preset]
+    preset = settings.network(search.network).preset(search.choice.preset)
     if fixed := [key for key in search.space if key in params.flat(preset)]:
         raise ParamsError(
             f"{where} names {', '.join(fixed)}, which the preset {search.choice.preset} decides. Leave it out: tune looks for "
@@ -161,11 +161,10 @@ def _tasks(search: Search, values: Mapping[str, Any], now: Mapping[str, Any]) ->
 
 
 def _used(search: Search) -> dict[str, Any]:
-    networks = params.read()["networks"][search.network]
     return {
         "tune": search.options.model_dump(),
         "dataset": search.source.dataset,
-        "networks": {search.network: networks},
+        "networks": {search.network: settings.network(search.network).model_dump()},
         "choice": search.choice.model_dump(),
     }
 
@@ -201,17 +200,17 @@ def _rows(draw: Draw) -> list[dict[str, Any]]:
 
 
 def _block(search: Search, best: Draw, drawn: Sequence[Draw]) -> str:
-    """The best values as a block of params.yaml, under the comments that say how to use it."""
+    """The best values as a block of the network's file, under the comments that say how to use it."""
     dataset, network, choice = search.source.dataset, search.network, search.choice
     taken, _ = search.hyper({})
-    values = params.read()["networks"][network]["values"][choice.values][taken]
+    values = settings.network(network).values[choice.values][taken]
     place = f"in place of its block {taken}" if taken == dataset else f"beside its block {taken}"
     now = f"; {drawn[0].name}: {drawn[0].score:.4f}" if best.index and drawn[0].trained else ""
     seeds = ", ".join(map(str, search.options.seeds))
     comments = [
         f"{network} on {dataset} with the preset {choice.preset}: the best by validation MAE, {best.score:.4f} ({best.name}),",
         f"of {sum(draw.trained for draw in drawn)} sets of values (tune.seed {search.options.seed}), trained with seed {seeds}{now}.",
-        f"To use it, paste it into params.yaml under networks.{network}.values.{choice.values}, {place}, then: dvc repro",
+        f"To use it, paste it into {paths.network(network)} under values.{choice.values}, {place}, then: dvc repro",
         "The validation split has chosen it, so its MAE there flatters; what was gained the test split tells, over seeds.",
     ]
     block = {dataset: merged(values, params.nested(best.values))}

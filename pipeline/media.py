@@ -16,12 +16,12 @@ import numpy as np
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 
 from pipeline import assets
+from pipeline.blocks import Block, Share
 from pipeline.errors import MediaError
 from pipeline.execution.platform import program_dies_with_us
-from pipeline.params import Block, Share
 
+LIBRARIES = ("av", "ffmpeg-python", "imageio-ffmpeg")
 SAMPLE_RATE = 16_000
-PROBE_VERSION = 2  # raise it when probe's answer for the same file changes
 VIDEOS = frozenset(
     {"3gp", "avi", "flv", "m2ts", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "mts", "ogv", "ts", "webm", "wmv"}
 )

@@ -2,7 +2,7 @@
 
 import base64
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -131,7 +131,7 @@ def limited(table: Table, count: int, rest: str = "data/ingest, data/transcripts
     if len(table.rows) <= count:
         return table
     note = f"{count:,} of {len(table.rows):,} rows (report.max_rows); the rest: {rest}."
-    return Table(table.caption, table.header, table.rows[:count], f"{table.note} {note}".strip())
+    return replace(table, rows=table.rows[:count], note=f"{table.note} {note}".strip())
 
 
 def _notes(data: Dataset, options: Params) -> Iterator[str]:

@@ -41,12 +41,11 @@ def test_the_best_is_a_block_that_trains_it(capsys: pytest.CaptureFixture[str]):
     best = min(rows, key=lambda row: float(row["valid_mae"]))
     assert said.index(f"│ {best['draw']}") == min(said.index(f"│ {row['draw']} ") for row in rows)
     file = Path("data/tune/made-self_mm.yaml")
-    assert "paste it into params.yaml under networks.self_mm.values.made, beside its block mosi" in file.read_text()
+    assert "paste it into networks/self_mm.yaml under values.made, beside its block mosi" in file.read_text()
     assert best["valid_mae"][:5] in file.read_text()
 
     block = yaml.safe_load(file.read_text())
-    pasted = merged(params.read(), {"networks": {"self_mm": {"values": {"made": block}}}})
-    Path("params.yaml").write_text(yaml.safe_dump(pasted, sort_keys=False))
+    made.write_network("self_mm", merged(made.read_network(), {"values": {"made": block}}))
     name, hyper = jobs.hyper_of("self_mm", jobs.Choice(**made.CHOICE), "made", "mosi", {})
     assert name == "made"
     found = params.flat(hyper.model_dump())

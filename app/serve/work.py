@@ -14,7 +14,7 @@ import numpy as np
 
 from app import predict
 from app.predict import Content
-from pipeline import assemble, features, params, tables
+from pipeline import assemble, feature_shards, params, tables
 from pipeline.assemble import align
 from pipeline.datasets import ingest
 from pipeline.errors import MediaError
@@ -152,7 +152,7 @@ def _write(job: Job, folder: Path, name: str, content: Content, tokens: dict[str
             metadata = recipe.metadata()
             width = len(metadata["columns"])
             row = {"id": name, "status": "ok" if found else "absent", "reason": None}
-            table = features.table([{**row, "frames": found or Frames.none(width)}], width)
+            table = feature_shards.table([{**row, "frames": found or Frames.none(width)}], width)
             tables.write(folder / f"{modality}.parquet", table, metadata)
     metadata = {key: value for key, value in job.made["extraction"]["text"].items() if key != "dataset"}
     tables.write(folder / "text.parquet", tables.rows(tables.TOKENS, [{"id": name, **tokens}]), metadata)

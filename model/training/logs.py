@@ -20,6 +20,7 @@ PACKAGES = ("rawmsa", "torch", "transformers", "numpy", "pyarrow", "safetensors"
 DECIDING = (
     "app",
     "model",
+    "networks",
     "pipeline",
     "report",
     "stages",
