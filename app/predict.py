@@ -39,8 +39,8 @@ class Content:
     flags: list[str]
 
 
-def predict(clips: Sequence[Path | str], run: str | None = None) -> list[dict[str, Any]]:
-    """One record a clip, in order: clip, prediction, text, audio, vision, transcript, flags, error, run,
+def predict(clips: Path | str | Sequence[Path | str], run: str | None = None) -> list[dict[str, Any]]:
+    """One record a clip, in order (a path alone is one clip): clip, prediction, text, audio, vision, transcript, flags, error, run,
     synthetic (whether the run was trained on made clips).
 
     run: <dataset>/<network> (its best kept seed), <dataset>/<network>-<seed> or a folder of `rawmsa publish`; None: evaluate.unlabelled_run
@@ -49,6 +49,8 @@ def predict(clips: Sequence[Path | str], run: str | None = None) -> list[dict[st
     """
     from model import run_files
 
+    if isinstance(clips, str | Path):
+        clips = [clips]
     threads = params.threads()
     use_threads(threads)
     folder = located(run)

@@ -43,9 +43,11 @@ def run() -> None:
         failure = error
     shutil.rmtree(paths.EXPERIMENTS, ignore_errors=True)
     paths.EXPERIMENTS.mkdir(parents=True)
-    for plan in plans:
-        if not jobs.missing(plan.tasks):
-            _write(plan, options.seeds)
+    ready = [plan for plan in plans if not jobs.missing(plan.tasks)]
+    for plan in ready:
+        _write(plan, options.seeds)
+    names = [{"dataset": plan.source.dataset, "experiment": plan.name} for plan in ready]
+    tables.write_csv(paths.EXPERIMENTS_MADE, ["dataset", "experiment"], names)  # DVC warns of an empty folder
     chosen = settings.networks()
     used = {
         "experiment": options.model_dump(),

@@ -30,6 +30,7 @@ CARDS = REPORT / "cards"  # models/<dataset>-<network>-<seed>.md, datasets/<data
 EXPORT = DATA / "export"
 SHOW = DATA / "show"  # the pictures of `rawmsa show`
 EXPERIMENTS = DATA / "experiments"  # what `rawmsa experiment` asks for: <dataset>/<name>.json
+EXPERIMENTS_MADE = EXPERIMENTS / "_made.csv"  # which were made; no data set's name begins with _
 TUNE = DATA / "tune"
 LOCK = DATA / ".lock"
 CHECKED = DATA / ".checked"  # a hash of the parameters and the code that were checked together

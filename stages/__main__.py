@@ -6,6 +6,7 @@ import importlib
 import os
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -28,12 +29,24 @@ STAGES = ("ingest", "transcribe", "text", "audio", "vision", "assemble", "train"
 PARTS = ("ingest", "transcribe", "audio", "vision")  # stages that work clip by clip
 
 app = typer.Typer(
-    help="From raw video to sentiment tables. Drop videos into data/raw/<dataset>/, then: dvc repro",
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"rawmsa {version('rawmsa')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    _: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    """From raw video to sentiment tables. Drop videos into data/raw/<dataset>/, then: dvc repro"""
 
 
 @app.command(rich_help_panel="Commands")
@@ -212,10 +225,10 @@ def tune(
     network: Annotated[str | None, typer.Option(help="One of train.networks; default: the only one.")] = None,
     draws: Annotated[int | None, typer.Option(help="How many; default: tune.draws of params.yaml.", min=1)] = None,
 ) -> None:
-    """Look for better values by random search, scored on the validation split alone; stopped, it goes on where it was.
+    """Look for better values, scored on the validation split alone; stopped, it goes on where it was.
 
     The ranges are tune.space of params.yaml. Every draw goes to data/tune/<dataset>-<network>.csv, the best as a block
-    for params.yaml to the .yaml beside it.
+    for params.yaml to the .yaml beside it, the search as an Optuna study to the .log.
     """
     from app import tune as door
 

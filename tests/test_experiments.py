@@ -176,8 +176,10 @@ def _again(capsys: pytest.CaptureFixture[str]) -> None:
         folder.rmdir()
     assert "computed 2, from cache 8" in _make({"made": ["table1", "table3", "table4", "figure4", "figure5"]}, capsys)
     assert {file.name: file.read_bytes() for file in paths.EXPERIMENTS.rglob("*.json")} == before
+    assert paths.EXPERIMENTS_MADE.read_text().splitlines()[1:3] == ["made,table1", "made,table3"]
     assert "0 tables and figures" in _make({}, capsys)  # what is named no more goes
-    assert list(paths.EXPERIMENTS.iterdir()) == []
+    assert list(paths.EXPERIMENTS.iterdir()) == [paths.EXPERIMENTS_MADE]  # DVC would warn of an empty folder
+    assert paths.EXPERIMENTS_MADE.read_text() == "dataset,experiment\n"
 
 
 def test_scores_are_the_tables_measures_of_the_runs(project: Path, capsys: pytest.CaptureFixture[str]):

@@ -15,7 +15,7 @@ import torch
 from model.measures import metrics
 from model.networks.base import BaseNetwork
 from model.records import Batch, Output
-from model.training import ranks
+from model.training import gpus, ranks
 from model.training.batch import Clips
 from model.training.hyper import Fit, Group
 from model.training.resume import Keeper
@@ -23,7 +23,9 @@ from pipeline import tables
 from pipeline.errors import ParamsError, TableError
 
 EVALUATION_BATCH = 64
-TABLE_SHARE = 0.3  # of a GPU's free memory that a split may fill; a larger one is sent batch by batch
+TABLE_SHARE = (
+    0.3  # of a GPU's free memory that a split may fill, over all trainings on it; a larger split is sent batch by batch
+)
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ def fit(
     """
     network.to(device())
     for clips in (train, valid):
-        if device().type == "cuda" and clips.bytes() < torch.cuda.mem_get_info()[0] * TABLE_SHARE:
+        if device().type == "cuda" and clips.bytes() < gpus.share(TABLE_SHARE):
             clips.hold(device())
     course = _Course(network, groups, params)
     if keeper and (state := keeper.found()):
