@@ -47,6 +47,7 @@ def threads_of(_: int) -> str:
     return f"{os.environ['OMP_NUM_THREADS']} {torch.get_num_threads()}"
 
 
+@pytest.mark.slow
 def test_each_fault_costs_one_task() -> None:
     outcomes = run([0, "crash", 2, "hang", 4, "refuse", 6, "eat", 8, "fail", 10, 11, 12])
     assert [o.value for o in outcomes] == [0, None, 4, None, 16, None, 36, None, 64, None, 100, 121, 144]
