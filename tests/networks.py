@@ -8,6 +8,7 @@ from typing import Any
 import torch
 import yaml
 
+from model import networks
 from model.encoders import vectors
 from model.networks import build, find
 from model.networks.base import BaseNetwork
@@ -18,8 +19,9 @@ from pipeline import tables
 from tests import tiny
 
 BLOCKS: dict[str, Any] = yaml.safe_load((Path(__file__).parents[1] / "params.yaml").read_text())["networks"]
-FOLDER = Path(__file__).parents[1] / "model" / "networks"
-FILES = sorted(file.stem for file in FOLDER.glob("*.py") if "class Network(" in file.read_text())
+FILES = sorted(
+    file.stem for file in Path(str(networks.__file__)).parent.glob("*.py") if "class Network(" in file.read_text()
+)
 TEXT = 32  # columns of a token's vector
 TAV = ("text", "audio", "vision")
 

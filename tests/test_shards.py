@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from pipeline import assemble, features, paths, tables
 from pipeline.errors import TableError
 from pipeline.execution import cache
+from pipeline.execution.tasks import Outcome
 from pipeline.files import sha256
 from pipeline.tables import shards
 from tests import projects
@@ -107,7 +108,7 @@ def extracted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             x = rng.normal(3, 2, (int(rng.integers(1, 6)), width)).astype(np.float32)
             with cache.Store(chosen.modality).put(key) as part, part.open("wb") as file:
                 np.savez(file, times=np.arange(len(x)) / 25, x=x, mask=np.ones(len(x), bool), flags=np.array([], str))
-            yield features.Outcome(index, 1, None)
+            yield Outcome(index, 1, None)
 
     monkeypatch.setattr(features.workers, "run", run)
     return asked
