@@ -52,7 +52,7 @@ def copied(folder: Path, seeds: list[int], epochs: int) -> Checkout:
         source, target = ROOT / name, folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():
-            shutil.copytree(source, target)
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("*.pyc.*", "*.tmp.*"))  # being written
         else:
             shutil.copy(source, target)
     values = yaml.safe_load((folder / "params.yaml").read_text())
