@@ -52,15 +52,20 @@ class Run:
         return bool(kept)
 
 
-def listing(every: bool, dataset: str | None, network: str | None, as_json: bool) -> None:
-    """Print the runs of data/runs and, with `every`, those of the cache; of one data set or network where named."""
-    params.read()  # says so outside a project
+def records(every: bool, dataset: str | None = None, network: str | None = None) -> list[dict[str, Any]]:
+    """What is told of each run of data/runs and, with `every`, of the cache. Raises ParamsError outside a project."""
+    params.read()
     truth = _test_labels()
-    found = [
+    return [
         _record(run, truth)
         for run in _runs(every)
         if dataset in (None, run.made["dataset"]) and network in (None, run.made["network"])
     ]
+
+
+def listing(every: bool, dataset: str | None, network: str | None, as_json: bool) -> None:
+    """Print the runs of data/runs and, with `every`, those of the cache; of one data set or network where named."""
+    found = records(every, dataset, network)
     if as_json:
         print(json.dumps(found, indent=2, ensure_ascii=False))
     elif found:
@@ -111,8 +116,8 @@ def _runs(every: bool) -> list[Run]:
     """By data set, network and seed, those of data/runs before the others."""
     placed = [_run(file, tables.read_json(file).get("key", ""), True) for file in paths.RUNS.glob(f"*/*/{RUN}")]
     known = {run.key for run in placed}
-    entries = cache.Store(RUNS).root.glob(f"??/{'[0-9a-f]' * cache.KEY_LENGTH}/{RUN}") if every else ()
-    cached = [_run(file, file.parent.name, False) for file in entries if file.parent.name not in known]
+    entries = cache.Store(RUNS).root.glob(f"??/{'[0-9a-f]' * cache.KEY_LENGTH}/{cache.CONTENT}/{RUN}") if every else ()
+    cached = [_run(file, file.parents[1].name, False) for file in entries if file.parents[1].name not in known]
     return sorted(
         placed + cached,
         key=lambda run: (

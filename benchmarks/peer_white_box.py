@@ -91,7 +91,8 @@ def trained(dataset: str) -> tuple[Network, Clips]:
     seeded(SEED)
     bert = load_bert(job.encoder, pooler=False)
     width = bert.config.hidden_size
-    run = {**source.metadata, "network": "self_mm", "hyper": job.hyper.model_dump(), "text_width": width}
+    made = {"network": "self_mm", "hyper": job.hyper.model_dump(), "text_width": width, "precision": job.precision}
+    run = {**source.metadata, **made}
     network = checkpoint.network_of(run, bert)
     train, valid = (predict.clips_for(run, tables.read_arrow(source.file), split) for split in ("train", "valid"))
     fit(network, train, valid, job.hyper.groups, job.hyper.fit, SEED)

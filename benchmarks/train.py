@@ -40,7 +40,7 @@ from model.encoders.bert import load_bert
 from model.networks.base import BaseNetwork
 from model.training import checkpoint, jobs
 from model.training.batch import Clips
-from model.training.fit import device, fit, forward, seeded
+from model.training.fit import device, fit, forward, precision, seeded
 from model.training.hyper import Fit
 from model.training.predict import clips_for
 from pipeline import assets, paths, tables
@@ -116,6 +116,7 @@ def measure(asked: Asked) -> Cost:
         "network": "self_mm",
         "hyper": hyper.model_dump(),
         "text_width": bert.config.hidden_size,
+        "precision": precision("auto"),
     }
     network = checkpoint.network_of(described, bert)
     seen, held_out = (clips_for(described, table, split) for split in ("train", "valid"))
@@ -277,6 +278,7 @@ def _project(out: Path, shape: str) -> Path:
     project = out / "project"
     project.mkdir(parents=True, exist_ok=True)
     shutil.copy(paths.PARAMS, project / paths.PARAMS)
+    shutil.copytree(paths.NETWORKS, project / paths.NETWORKS, dirs_exist_ok=True)
     with chdir(project):
         if not paths.table(shape).exists():
             print(f"train: making the table of {shape}'s shape", flush=True)

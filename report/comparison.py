@@ -4,10 +4,11 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from pipeline import conventions
 from pipeline.tables import MODALITIES
 from report import published
 from report.facts import Row
-from report.tables import CONVENTIONS, MEAN, NOTES, Emphasised, Table, cell, number, rounded, signed
+from report.tables import MEAN, Emphasised, Table, cell, number, rounded, signed
 
 BOOTSTRAP = "95 % intervals: bootstrap over videos, as clips of one video are not independent, of the mean over seeds"
 OTHERS = (
@@ -35,7 +36,8 @@ def tables(record: Row, caption: str) -> Iterator[Table]:
 
 def _scores(record: Row, caption: str) -> Table:
     """Ours, the floors, what was published on the data set."""
-    columns = CONVENTIONS[record["convention"]]
+    convention = conventions.find(record["convention"])
+    columns = convention.columns
     others = published.rows(record["dataset"], record["name"])
     best = _best(record["rows"], [name for names in columns.values() for name in names])
     rows = [
@@ -46,8 +48,9 @@ def _scores(record: Row, caption: str) -> Table:
     explained = [f"{floor['label']}: {floor['note']}." for floor in record["floors"] if floor.get("note")]
     misprints = dict.fromkeys(other.note for other in others if other.note)
     marks = [BEST, _star(record["reference"])] if len(record["rows"]) > 1 else []
-    note = " ".join([NOTES[record["convention"]], MEAN, *marks, *explained, *([OTHERS] if others else []), *misprints])
-    return Table(caption, ("Model", *columns, "Data setting", "Seeds", "Source"), rows, note)
+    note = " ".join([convention.note, MEAN, *marks, *explained, *([OTHERS] if others else []), *misprints])
+    header = ("Model", *columns, "Data setting", "Seeds", "Source")
+    return Table(caption, header, rows, note, convention.meanings)
 
 
 def _ours(row: Row, columns: Mapping[str, Sequence[str]], best: Mapping[str, str]) -> tuple[str, ...]:

@@ -8,13 +8,13 @@ from functools import partial
 
 import numpy as np
 
-from pipeline import paths
+from pipeline import conventions, paths
 from pipeline.tables import MODALITIES, UNIMODAL, as_text, read_json
 from report import comparison, plots, published, truth
 from report.examples import Example, Gallery, shortened, thumbnail
 from report.facts import Dataset, Row
 from report.plots import Plot
-from report.tables import CONVENTIONS, Table, latex, markdown, rounded
+from report.tables import Table, latex, markdown, rounded
 
 TITLES = {  # in the order of the page
     "table1": "Table 1: beside published figures",
@@ -203,7 +203,7 @@ def _comma_separated(records: Sequence[Row]) -> str:
 
 
 def _lines(record: Row) -> Iterator[list[str]]:
-    names = [name for forms in CONVENTIONS[record["convention"]].values() for name in forms]
+    names = [name for forms in conventions.find(record["convention"]).columns.values() for name in forms]
     for row in (*record.get("rows", []), *record.get("floors", [])):
         scores, source = row["scores"] or {}, "ours" if "network" in row else "floor"
         for name in names:
@@ -213,5 +213,5 @@ def _lines(record: Row) -> Iterator[list[str]]:
             shown = [rounded(name, figure) for figure in figures]
             yield [row["label"], source, name, *shown, str(scores.get("seeds", ""))]
     for printed in published.rows(record["dataset"], record["name"]):
-        for name in (name for name in names if printed.figures[name]):
+        for name in (name for name in names if printed.figures.get(name)):
             yield [printed.model, printed.source, name, printed.figures[name], *[""] * 6, printed.seeds]

@@ -11,14 +11,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline import params, paths, tables
+from pipeline import conventions, params, paths, tables
 from report.tracks import VOICING
 
 Row = dict[str, Any]
 UNKNOWN = {  # of a data set that has nothing but refused rows
     "language": "unknown",
-    "convention": "mosi",
-    "label_range": [-3, 3],
+    "convention": conventions.DEFAULT,
+    "label_range": conventions.find(conventions.DEFAULT).label_range,
     "split": "none",
     "labelled": False,
     "redistribute": False,

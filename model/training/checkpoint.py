@@ -50,7 +50,9 @@ def network_of(run: Mapping[str, Any], encoder: BertModel | None) -> BaseNetwork
     """The network that a run.json describes around its text encoder, with random weights of its own."""
     low, high = run["label_range"]
     dims = Dims(run["text_width"], **frame_widths(run), label_range=(low, high), encoder=encoder)
-    return build(run["network"], dims, run["hyper"]["architecture"])
+    network = build(run["network"], dims, run["hyper"]["architecture"])
+    network.precision = run["precision"]
+    return network
 
 
 def frame_widths(run: Mapping[str, Any]) -> dict[str, int]:
