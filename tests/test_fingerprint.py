@@ -84,6 +84,7 @@ DUE = {  # after an edit of each file
 }
 
 
+@pytest.mark.slow
 def test_an_edit_computes_again_what_imports_the_file(sources: Edit) -> None:
     before = keys()
     for file, due in DUE.items():
