@@ -17,6 +17,7 @@ import yaml
 from mediapipe.tasks.python.vision import face_landmarker
 
 import pipeline.audio
+from app import predict
 from pipeline import features, media, params, paths, tables
 from pipeline.errors import MediaError
 from pipeline.execution import locks
@@ -465,3 +466,12 @@ def test_an_extractor_may_load_a_hub_models_folder(
     assert chosen.fingerprint().key(clip=1) == key
     (folder / "config.json").write_text((folder / "config.json").read_text() + "\n")
     assert chosen.fingerprint().key(clip=1) != key
+
+
+def test_predict_warns_where_a_library_is_another_than_the_runs() -> None:
+    chosen = recipe("audio", "mfcc")
+    made = {"columns": {"audio": ["mfcc_0"], "vision": []}, "extraction": {"audio": chosen.metadata()}}
+    assert list(predict.differences(made)) == []
+    made["extraction"]["audio"] |= {"library": "librosa 0.1"}
+    (line,) = predict.differences(made)
+    assert line.startswith("the run was trained on audio of mfcc with library librosa 0.1, installed is librosa ")
