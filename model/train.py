@@ -12,10 +12,11 @@ from pydantic import AfterValidator, Field, field_validator
 from model import run_files
 from model.measures import experiments
 from model.training import jobs
-from model.training.jobs import RUNS, WEIGHTS, Choice, Task
+from model.training.jobs import Choice, Task
 from pipeline import params, paths, tables
 from pipeline.errors import StageError
 from pipeline.execution import cache
+from pipeline.execution.cache import RUNS, WEIGHTS
 
 T = TypeVar("T")
 

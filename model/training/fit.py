@@ -235,7 +235,8 @@ def check(params: Fit, clips: int) -> None:
 def forward(network: BaseNetwork, batch: Batch) -> Output:
     """In this process alone, as all that is not training does."""
     with torch.autocast(device().type, torch.bfloat16, enabled=precision() == "bfloat16"):
-        return network(batch)
+        output: Output = network(batch)
+    return output
 
 
 def _forward(network: BaseNetwork, batch: Batch) -> Output:
