@@ -5,7 +5,8 @@ whatever params.yaml says today; the recogniser is params.yaml's.
 """
 
 import json
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,18 +41,22 @@ class Content:
     flags: list[str]
 
 
-def predict(clips: Sequence[Path | str], run: str | None = None) -> list[dict[str, Any]]:
-    """One record a clip, in order: clip, prediction, text, audio, vision, transcript, flags, error, run,
+def predict(clips: Path | str | Sequence[Path | str], run: str | None = None) -> list[dict[str, Any]]:
+    """One record a clip, in order (a path alone is one clip): clip, prediction, text, audio, vision, transcript, flags, error, run,
     synthetic (whether the run was trained on made clips).
 
     run: <dataset>/<network> (its best kept seed), <dataset>/<network>-<seed> or a folder of `rawmsa publish`; None: evaluate.unlabelled_run
     of params.yaml. A modality the clip lacks has None for its output; a clip that cannot be used has
     None throughout and its reason under `error`. Raises TableError where the run is not there.
     """
+    if isinstance(clips, str | Path):
+        clips = [clips]
     threads = params.threads()
     use_threads(threads)
     folder = located(run)
     made = run_files.read(folder)
+    for line in differences(made):
+        print(f"predict: {line}", file=sys.stderr)
     records = _prepare_all([Path(clip) for clip in clips], made, threads)
     usable = [record for record in records if record["error"] is None]
     for record, output in zip(usable, outputs(usable, folder, made), strict=True):
@@ -97,7 +102,7 @@ def recipe(modality: str, made: RunRecord) -> features.Recipe | None:
 
     Raises TableError where nothing here extracts what the run was trained on.
     """
-    if not made.columns[modality]:
+    if not made.widths[modality]:
         return None
     recorded = made.extraction[modality]
     if recorded["extractor"] == tables.IMPORTED:
@@ -105,13 +110,22 @@ def recipe(modality: str, made: RunRecord) -> features.Recipe | None:
             f"The run was trained on imported {modality} features, which nothing here can extract from a video. "
             "Name a run that was trained on videos: --run <dataset>/<network>"
         )
-    chosen = features.recipe(modality, _options(recorded))
-    if recorded["version"] != chosen.module.VERSION:
-        raise TableError(
-            f"The run was trained on version {recorded['version']} of {modality}.{recorded['extractor']}, "
-            f"installed is {chosen.module.VERSION}. Train it anew with: dvc repro"
-        )
-    return chosen
+    return features.recipe(modality, _options(recorded))
+
+
+def differences(made: RunRecord) -> Iterator[str]:
+    """Where this installation extracts with another library or model than the run of `made` was trained on: a line each."""
+    for modality in assemble.FRAMES:
+        chosen = recipe(modality, made)
+        if chosen is None:
+            continue
+        recorded = made.extraction[modality]
+        for name, installed in (("library", chosen.library), ("asset_sha256", chosen.asset)):
+            if recorded[name] != installed:
+                yield (
+                    f"the run was trained on {modality} of {recorded['extractor']} with {name} {recorded[name]}, installed is "
+                    f"{installed}: predictions may differ. Install the former, or train again with: dvc repro"
+                )
 
 
 def inputs(content: Content, made: RunRecord) -> dict[str, Any]:

@@ -13,6 +13,7 @@ what the stages take for a clip a worker that lasts a moment: their start-up, to
 import argparse
 import os
 import platform
+import shutil
 import statistics
 import subprocess
 import sys
@@ -28,7 +29,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from pipeline import assets, features, media, params, paths, tables
+from pipeline import assets, feature_shards, features, media, params, paths, tables
 from pipeline.execution import workers
 from pipeline.tables.frames import Clip
 from report.tables import Table, markdown
@@ -253,7 +254,7 @@ def _parquet(clips: list[tuple[Path, float]]) -> tuple[float, float]:
     def work() -> None:
         with tempfile.TemporaryDirectory() as folder:
             for width, some in records.items():
-                tables.write(Path(folder) / f"{width}.parquet", features.table(some, width))
+                tables.write(Path(folder) / f"{width}.parquet", feature_shards.table(some, width))
 
     return _timed(work)
 
@@ -316,6 +317,7 @@ def _project(project: Path, clips: list[Path], count: int) -> Path:
         target.symlink_to(path.resolve())
     values = yaml.safe_load((ROOT / paths.PARAMS).read_text()) | {"workers": count}
     (project / paths.PARAMS).write_text(yaml.safe_dump(values, sort_keys=False))
+    shutil.copytree(ROOT / paths.NETWORKS, project / paths.NETWORKS)
     return project
 
 

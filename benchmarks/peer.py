@@ -24,7 +24,7 @@ from collections.abc import Callable, Sequence
 from contextlib import chdir
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -65,7 +65,7 @@ class Benchmark:
     epochs: int
 
     @property
-    def convention(self) -> Literal["mosi", "sims"]:
+    def convention(self) -> str:
         return "sims" if self.metadata["convention"] == "sims" else "mosi"
 
     @property
@@ -176,6 +176,7 @@ def _synthetic(out: Path) -> Path:
     project = out / "project"
     project.mkdir(parents=True, exist_ok=True)
     shutil.copy(paths.PARAMS, project / paths.PARAMS)
+    shutil.copytree(paths.NETWORKS, project / paths.NETWORKS, dirs_exist_ok=True)
     if not (project / paths.table(SYNTHETIC)).exists():
         file = out / f"{SYNTHETIC}.pkl"
         peer_synthetic.make(file, Path(assets.encoder("packaged")))
@@ -260,7 +261,7 @@ def _ours(benchmark: Benchmark, choice: jobs.Choice, seed: int) -> peer_table.Re
 
     def train() -> None:
         print(f"peer: ours, {benchmark.network}, {choice.preset}, seed {seed}", flush=True)
-        jobs.compute(jobs.missing([task]), lambda: [], "peer")
+        jobs.compute(jobs.missing([task]), lambda done: [], "peer")
         peer_runner.write(file, {"side": "ours", "seed": seed, "asked": asked, **_of_cache(task)})
 
     return _had(file, asked, train)

@@ -3,37 +3,19 @@
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated
 
 import pyarrow as pa
-from pydantic import AfterValidator
 
-from model import train
+from model import settings
 from model.measures import experiment_files, experiments
 from model.measures.experiments import Row, Runs
+from model.settings import Choice
 from model.training import jobs
-from model.training.jobs import Choice, Source, Task
-from pipeline import params, paths, tables
+from model.training.jobs import Source, Task
+from pipeline import paths, tables
 from pipeline.errors import StageError
 from pipeline.execution import cache
 from pipeline.execution.cache import RUNS
-
-
-def _known(name: str) -> str:
-    if name not in experiments.NAMES:
-        raise ValueError(f"expected one of {', '.join(experiments.NAMES)}")
-    return name
-
-
-Names = Annotated[list[Annotated[str, AfterValidator(_known)]], AfterValidator(train.different)]
-
-
-class Params(params.Block):
-    """params.yaml: experiment."""
-
-    seeds: train.Seeds
-    networks: dict[str, Choice]  # the baselines of table1, in its order
-    datasets: dict[str, Names]
 
 
 @dataclass(frozen=True)
@@ -50,22 +32,28 @@ class Plan:
 
 
 def run() -> None:
-    options = params.load("experiment", Params)
+    options = settings.experiment()
     plans = [plan for dataset, names in options.datasets.items() for plan in _plans(dataset, names, options.seeds)]
     tasks = list({task.key: task for plan in plans for task in plan.tasks}.values())
     missing = jobs.missing(tasks)
     failure = None
     try:
-        jobs.compute(missing, lambda: (), "experiment")
+        jobs.compute(missing, lambda done: (), "experiment")
     except StageError as error:  # the experiments that it does not touch are made all the same
         failure = error
     shutil.rmtree(paths.EXPERIMENTS, ignore_errors=True)
     paths.EXPERIMENTS.mkdir(parents=True)
-    for plan in plans:
-        if not jobs.missing(plan.tasks):
-            _write(plan, options.seeds)
-    read = params.read()
-    used = {"experiment": options.model_dump(), "train": read["train"]["networks"], "networks": read["networks"]}
+    ready = [plan for plan in plans if not jobs.missing(plan.tasks)]
+    for plan in ready:
+        _write(plan, options.seeds)
+    names = [{"dataset": plan.source.dataset, "experiment": plan.name} for plan in ready]
+    tables.write_csv(paths.EXPERIMENTS_MADE, ["dataset", "experiment"], names)  # DVC warns of an empty folder
+    chosen = settings.networks()
+    used = {
+        "experiment": options.model_dump(),
+        "chosen": {name: choice.model_dump() for name, choice in chosen.items()},
+        "networks": {name: settings.network(name).model_dump() for name in chosen},
+    }
     cache.Store(RUNS).remember(used, [task.key for task in tasks])
     if failure:
         raise failure
@@ -76,13 +64,18 @@ def run() -> None:
 
 
 def _plans(dataset: str, names: Sequence[str], seeds: Sequence[int]) -> Iterator[Plan]:
-    networks = _networks()
+    networks = settings.networks()
+    try:
+        source = jobs.source(dataset)  # hashes the whole table: once for all its experiments
+    except StageError as error:
+        for name in names:
+            print(f"experiment: {dataset}/{name} is not made: {error}")
+        return
+    table = tables.read_arrow(source.file)
     for name in names:
-        if why := unable(name, dataset):
+        if why := experiments.unable(name, table, list(networks)):
             print(f"experiment: {dataset}/{name} is not made: {why}")
             continue
-        source = jobs.source(dataset)
-        table = tables.read_arrow(source.file)
         found = list(_possible(dataset, experiments.rows(name, table, list(networks)), table))
         yield Plan(name, source, list(_rows(source, found, networks, seeds)))
 
@@ -93,12 +86,7 @@ def unable(name: str, dataset: str) -> str | None:
         source = jobs.source(dataset)
     except StageError as error:
         return str(error)
-    return experiments.unable(name, tables.read_arrow(source.file), list(_networks()))
-
-
-def _networks() -> dict[str, Choice]:
-    """The baselines, then what train has besides; where both choose, the runs of train."""
-    return params.load("experiment", Params).networks | params.load("train", train.Params).networks
+    return experiments.unable(name, tables.read_arrow(source.file), list(settings.networks()))
 
 
 def _possible(dataset: str, rows: Sequence[Row], table: pa.Table) -> Iterator[Row]:

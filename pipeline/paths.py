@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 PARAMS = Path("params.yaml")
+NETWORKS = Path("networks")  # beside it: each network's presets and values
 DATA = Path("data")
 RAW = DATA / "raw"  # the user's; never written, save by `rawmsa demo` and `rawmsa import`
 
@@ -29,8 +30,15 @@ CARDS = REPORT / "cards"  # models/<dataset>-<network>-<seed>.md, datasets/<data
 EXPORT = DATA / "export"
 SHOW = DATA / "show"  # the pictures of `rawmsa show`
 EXPERIMENTS = DATA / "experiments"  # what `rawmsa experiment` asks for: <dataset>/<name>.json
+EXPERIMENTS_MADE = EXPERIMENTS / "_made.csv"  # which were made; no data set's name begins with _
 TUNE = DATA / "tune"
 LOCK = DATA / ".lock"
+CHECKED = DATA / ".checked"  # a hash of the parameters and the code that were checked together
+
+
+def network(name: str) -> Path:
+    """The presets and values of one network."""
+    return NETWORKS / f"{name}.yaml"
 
 
 def transcripts(dataset: str) -> Path:
@@ -61,14 +69,16 @@ def experiment(dataset: str, name: str) -> Path:
 
 
 def cache() -> Path:
-    """The clip and run cache: RAWMSA_CACHE, else under the main checkout's .dvc/tmp.
-
-    DVC gives every stage DVC_ROOT, the main checkout even in a temporary or queued experiment,
-    so that all experiments share one cache; git and DVC both ignore .dvc/tmp.
-    """
+    """The clip and run cache: RAWMSA_CACHE, else under the main checkout's .dvc/tmp, so that all experiments share one;
+    git and DVC both ignore .dvc/tmp."""
     if chosen := os.environ.get("RAWMSA_CACHE"):
         return Path(chosen)
-    return Path(os.environ.get("DVC_ROOT", ".")) / ".dvc" / "tmp" / "rawmsa"
+    return project() / ".dvc" / "tmp" / "rawmsa"
+
+
+def project() -> Path:
+    """The main checkout, also in a temporary or queued experiment of DVC, which gives every stage DVC_ROOT."""
+    return Path(os.environ.get("DVC_ROOT", ".")).resolve()
 
 
 def log(key: str) -> Path:

@@ -8,18 +8,24 @@ from typing import Any
 import torch
 import yaml
 
-import model
+from model import networks
 from model.encoders import vectors
-from model.networks import build
+from model.networks import build, find
 from model.networks.base import BaseNetwork
 from model.records import Batch
+from model.settings import Network
 from model.training.batch import Clips
 from model.training.hyper import Fit, Group, Hyper
-from pipeline import tables
+from pipeline import paths, tables
 from tests import tiny
 
-BLOCKS: dict[str, Any] = yaml.safe_load((Path(__file__).parents[1] / "params.yaml").read_text())["networks"]
-FILES = sorted(file.stem for file in Path(model.__file__).parent.glob("*.py") if "class Network(" in file.read_text())
+BLOCKS = {
+    file.stem: Network.model_validate(yaml.safe_load(file.read_text()))
+    for file in (Path(__file__).parents[1] / paths.NETWORKS).glob("*.yaml")
+}
+FILES = sorted(
+    file.stem for file in Path(str(networks.__file__)).parent.glob("*.py") if "class Network(" in file.read_text()
+)
 TEXT = 32  # columns of a token's vector
 TAV = ("text", "audio", "vision")
 
@@ -72,14 +78,14 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
 
 
 def text(name: str) -> str:
-    return str(next(iter(BLOCKS[name]["presets"].values()))["text"])
+    return str(next(iter(BLOCKS[name].presets.values()))["text"])
 
 
 def network(name: str, seed: int = 0, without: Sequence[str] = (), **changes: Any) -> BaseNetwork:
     """The network, its BERT tiny where it trains one along; without: modalities that the data set lacks."""
     encoder = None
     if text(name) == vectors.FINETUNED and "text" not in without:
-        encoder = tiny.bert(pooler=model.find(name).POOLER)
+        encoder = tiny.bert(pooler=find(name).POOLER)
     widths = {m: 0 if m in without else width for m, width in {"text": TEXT, **tiny.WIDTHS}.items()}
     dims = tiny.dims(encoder, widths["audio"], widths["vision"], text=widths["text"])
     torch.manual_seed(seed)
@@ -98,7 +104,7 @@ def clips(name: str, split: str | None = None, without: Sequence[str] = (), **ma
 
 def hyper(name: str, **fit: Any) -> Hyper:
     """With one learning rate for all groups."""
-    groups = {group: Group(lr=0.01, weight_decay=0.0) for group in model.find(name).GROUPS}
+    groups = {group: Group(lr=0.01, weight_decay=0.0) for group in find(name).GROUPS}
     return Hyper(text=text(name), architecture=ARCHITECTURES[name], groups=groups, fit=Fit(**tiny.FIT | fit))
 
 

@@ -26,6 +26,7 @@ def project(tmp_path: Path) -> Path:
     """A project with some clips that ingest has seen; its cache is .dvc/tmp/rawmsa."""
     text = (ROOT / "params.yaml").read_text().replace("extractor: covarep", "extractor: mfcc")
     (tmp_path / "params.yaml").write_text(text)
+    shutil.copytree(ROOT / paths.NETWORKS, tmp_path / paths.NETWORKS)
     for number in range(CLIPS):
         clips.make(tmp_path / paths.RAW / "own" / f"{number}.mp4", seconds=2, tone=200 + 50 * number)
     assert stage(tmp_path, "ingest").returncode == 0
@@ -55,7 +56,7 @@ def test_a_full_disk_under_the_cache_is_told_and_costs_nothing_that_was_done(pro
     assert stage(project, "audio").returncode == 0
     whole = content(project / paths.features("audio", "own"))
     shutil.rmtree(project / paths.FEATURES)
-    entries = sorted((project / ".dvc/tmp/rawmsa/audio").glob("??/*"), key=lambda path: path.stat().st_size)
+    entries = sorted((project / ".dvc/tmp/rawmsa/audio").glob("??/*/content"), key=lambda path: path.stat().st_size)
     room = (entries[-1].stat().st_size + 8192) * 2 // 1024
     full = stage(project, "audio", f"mkdir mounted && mount -t tmpfs -o size={room}k tmpfs mounted")
     assert full.returncode == 1

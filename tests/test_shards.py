@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline import assemble, features, paths, tables
+from pipeline import assemble, feature_shards, features, paths, tables
 from pipeline.errors import TableError
 from pipeline.execution import cache
+from pipeline.execution.tasks import Outcome
 from pipeline.files import sha256
 from pipeline.tables import shards
 from tests import projects
@@ -105,9 +106,9 @@ def extracted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             rng = np.random.default_rng(len(str(clip.path)) + sum(map(ord, str(clip.path))))
             width = len(chosen.module.columns(chosen.params))
             x = rng.normal(3, 2, (int(rng.integers(1, 6)), width)).astype(np.float32)
-            with cache.Store(chosen.modality).put(key) as part, part.open("wb") as file:
-                np.savez(file, times=np.arange(len(x)) / 25, x=x, mask=np.ones(len(x), bool), flags=np.array([], str))
-            yield features.Outcome(index, 1, None)
+            with cache.Store(chosen.modality).put(key) as part:
+                tables.Frames(np.arange(len(x)) / 25, x, np.ones(len(x), bool)).save(part)
+            yield Outcome(index, 1, None)
 
     monkeypatch.setattr(features.workers, "run", run)
     return asked
@@ -225,7 +226,7 @@ def test_a_table_half_written_is_no_table(project: Path, extracted: list[str], m
         written.append(arguments[0])
         write_arrow(*arguments)
 
-    paths.PARAMS.write_text(paths.PARAMS.read_text().replace("    audio: 4 # 100", "    audio: 2 # 100"))
+    paths.PARAMS.write_text(paths.PARAMS.read_text().replace("pool: {audio: 4,", "pool: {audio: 2,"))
     monkeypatch.setattr(tables, "write_arrow", killed)
     with pytest.raises(KeyboardInterrupt):
         assemble.run()
@@ -234,7 +235,7 @@ def test_a_table_half_written_is_no_table(project: Path, extracted: list[str], m
     monkeypatch.setattr(tables, "write_arrow", write_arrow)
     assemble.run()
     assert len(tables.read_arrow(paths.table("d"))) == len(MANY)
-    paths.PARAMS.write_text(paths.PARAMS.read_text().replace("    audio: 2 # 100", "    audio: 4 # 100"))
+    paths.PARAMS.write_text(paths.PARAMS.read_text().replace("pool: {audio: 2,", "pool: {audio: 4,"))
     assemble.run()
     assert outputs() == whole
 
@@ -269,7 +270,7 @@ def test_features_a_data_set_brings_are_cut_in_the_same_shards(project: Path, ex
         for id, x in zip(MANY, frames, strict=True)
     ]  # fmt: skip
     metadata = {"extractor": tables.IMPORTED, "columns": [{"name": n, "unit": "", "kind": "value"} for n in "ab"], "params": {"aligned": False}}  # fmt: skip
-    table = features.table(records, 2)
+    table = feature_shards.table(records, 2)
     groups = [table.slice(start, 7) for start in range(0, len(table), 7)]
     tables.write_groups(paths.imported("audio", "d"), table.schema, groups, metadata)
     for modality in ("audio", "vision"):

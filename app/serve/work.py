@@ -1,9 +1,8 @@
 """What is done with an uploaded clip, in a child process: read once, predicted whole and window by window.
 
-The child is held to limits.memory_gib of address space, in which no GPU's driver fits, so it computes on the CPU.
+The child is held to limits.memory_gib of address space, so it computes on the CPU (pipeline/execution/processes.py).
 """
 
-import os
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -17,7 +16,7 @@ from app import predict
 from app.predict import Content
 from model import run_files
 from model.run_files import RunRecord
-from pipeline import assemble, features, params, tables
+from pipeline import assemble, feature_shards, params, tables
 from pipeline.assemble import align
 from pipeline.datasets import ingest
 from pipeline.errors import MediaError
@@ -75,7 +74,6 @@ def work(job: Job, clip: tuple[Path, str]) -> dict[str, Any]:
 
     Raises MediaError with predict's reason, TableError, AssetError.
     """
-    os.environ["CUDA_VISIBLE_DEVICES"] = ""
     file, name = clip
     begin = partial(_begin, file.parent)
     try:
@@ -154,7 +152,7 @@ def _write(job: Job, folder: Path, name: str, content: Content, tokens: dict[str
             metadata = recipe.metadata()
             width = len(metadata["columns"])
             row = {"id": name, "status": "ok" if found else "absent", "reason": None}
-            table = features.table([{**row, "frames": found or Frames.none(width)}], width)
+            table = feature_shards.table([{**row, "frames": found or Frames.none(width)}], width)
             tables.write(folder / f"{modality}.parquet", table, metadata)
     metadata = {key: value for key, value in job.made.extraction["text"].items() if key != "dataset"}
     tables.write(folder / "text.parquet", tables.rows(tables.TOKENS, [{"id": name, **tokens}]), metadata)

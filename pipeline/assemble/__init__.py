@@ -11,7 +11,6 @@ to features that a data set brings, which are of the rate and length that their 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from pydantic import PositiveInt
 from pipeline import paths, tables
 from pipeline.assemble import align
 from pipeline.errors import TableError
-from pipeline.execution import cache
+from pipeline.execution.fingerprint import Fingerprint
 from pipeline.files import sha256
 from pipeline.params import Block, load
 from pipeline.tables import Column, shards
@@ -103,7 +102,7 @@ def _assemble(
         part = Part(some, rows, tokens[here], words[here], spoken[here] if spoken else None)
         features = {modality: paths.features(modality, name) / f"{shards.name(some)}.parquet" for modality in FRAMES}
         keys = {modality: _key_of(file, modality) for modality, file in features.items()}
-        key = cache.key(code=_code(), policy=policy, frames=keys, **part.told())
+        key = Fingerprint(("pipeline.assemble",), policy).key(frames=keys, **part.told())
         file = folder / f"{shards.name(some)}.arrow"
         sums[file.stem] = sha256(file) if file.is_file() else ""
         if sums[file.stem] != known.get(file.stem) or tables.shard(file)["key"] != key:
@@ -304,15 +303,6 @@ def _known(folder: Path) -> dict[str, str]:
     """The shards of a training table as they were written: sha256 by name."""
     found = [file for file in (folder / tables.TABLE, folder / tables.HIDDEN) if file.is_file()]
     return dict(tables.read_json(found[0])["shards"]) if found else {}
-
-
-@lru_cache
-def _code() -> str:
-    """Of what decides a shard beside its inputs, so that none outlives a change of it."""
-    return cache.key(
-        **{module.__name__: sha256(Path(str(module.__file__))) for module in (align, tables)},
-        assemble=sha256(Path(__file__)),
-    )
 
 
 def _frames(

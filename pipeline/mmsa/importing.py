@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import yaml
 
-from pipeline import features, paths, tables
+from pipeline import feature_shards, paths, tables
 from pipeline.assemble import FRAMES
 from pipeline.datasets import description, folder
 from pipeline.errors import DatasetError
@@ -23,7 +23,6 @@ from pipeline.mmsa import pickles
 from pipeline.mmsa.pickles import Array
 from pipeline.tables import IMPORTED, SPLITS, Frames
 
-VERSION = 1  # of what is made of a file
 SEPARATOR = "$_$"  # between video_id and clip_id
 TABLE_2 = {"mosi": (1284, 229, 686), "mosei": (16326, 1871, 4659), "sims": (1368, 456, 457)}  # of the paper
 NEEDED = ("id", "raw_text", "regression_labels")
@@ -234,7 +233,6 @@ def _write_features(part: Path, clips: list[Clip], splits: list[Split], sha256: 
         metadata = {
             "modality": modality,
             "extractor": IMPORTED,
-            "version": VERSION,
             "library": "MMSA file",
             "asset_sha256": sha256,
         }
@@ -273,10 +271,10 @@ def _frame_groups(modality: str, clips: list[Clip], width: int) -> Iterator[pa.T
         records.append({"id": clip.id, "status": status, "reason": None, "frames": frames})
         size += frames.x.nbytes
         if size >= tables.ROW_GROUP_BYTES or len(records) == CHUNK:
-            yield features.table(records, width)
+            yield feature_shards.table(records, width)
             records, size = [], 0
     if records:
-        yield features.table(records, width)
+        yield feature_shards.table(records, width)
 
 
 def _summary(dataset: str, splits: list[Split], again: list[str]) -> str:

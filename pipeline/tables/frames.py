@@ -56,3 +56,14 @@ class Frames:
         mask = self.mask & finite
         flags = self.flags if finite.all() else (*self.flags, "frames that are not finite")
         return Frames(self.times, np.where(mask[:, None], x, np.float32(0)), mask, flags)
+
+    def save(self, file: Path) -> None:
+        """To an entry of the cache."""
+        with file.open("wb") as opened:
+            np.savez(opened, times=self.times, x=self.x, mask=self.mask, flags=np.array(self.flags, dtype=str))
+
+    @classmethod
+    def load(cls, file: Path) -> "Frames":
+        """What `save` wrote."""
+        with np.load(file) as entry:
+            return cls(entry["times"], entry["x"], entry["mask"], tuple(entry["flags"].tolist()))
