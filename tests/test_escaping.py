@@ -130,6 +130,7 @@ def test_latex_has_the_cell_as_text(text: str) -> None:
         )
 
 
+@pytest.mark.slow
 def test_a_dollar_in_a_transcript_or_an_id_is_drawn_as_one() -> None:
     words = [{"word": text, "start": index / 10, "end": index / 10 + 0.1} for index, text in enumerate(HOSTILE)]
     for timed in (words, [word | {"start": None, "end": None} for word in words]):

@@ -259,6 +259,7 @@ def outputs(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*.parquet"))}
 
 
+@pytest.mark.usefixtures("in_process")
 def test_the_stage_computes_what_the_cache_lacks(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     features.run("audio")
     assert "audio: 4 clips: 2 computed, 0 from cache, 0 failed, 2 without audio" in capsys.readouterr().out
@@ -275,6 +276,7 @@ def test_the_stage_computes_what_the_cache_lacks(project: Path, capsys: pytest.C
     assert outputs(paths.FEATURES / "audio") == first
 
 
+@pytest.mark.usefixtures("in_process")
 def test_a_data_set_that_is_gone_leaves_no_file(project: Path) -> None:
     features.run("audio")
     kept = [r for r in tables.read(paths.CLIPS).to_pylist() if r["dataset"] == "one"]
@@ -283,6 +285,7 @@ def test_a_data_set_that_is_gone_leaves_no_file(project: Path) -> None:
     assert [path.name for path in (paths.FEATURES / "audio").iterdir()] == ["one"]
 
 
+@pytest.mark.slow
 def test_a_clip_that_fails_is_a_record_and_the_others_are_the_same(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -299,6 +302,7 @@ def test_a_clip_that_fails_is_a_record_and_the_others_are_the_same(
     assert "1 failed (missing 1)" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_workers_do_not_change_the_bytes(project: Path) -> None:
     found = []
     for count in (1, 2):
@@ -310,6 +314,7 @@ def test_workers_do_not_change_the_bytes(project: Path) -> None:
     assert found[0] == found[1]
 
 
+@pytest.mark.usefixtures("in_process")
 def test_the_jobs_of_an_array_fill_the_cache_and_write_nothing(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -327,6 +332,7 @@ def test_the_jobs_of_an_array_fill_the_cache_and_write_nothing(
     assert outputs(paths.FEATURES / "vision") == whole
 
 
+@pytest.mark.slow
 def test_a_job_of_an_array_runs_beside_what_holds_the_checkout(project: Path) -> None:
     def job(shard: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "stages", "audio", "--shard", shard]
@@ -338,6 +344,7 @@ def test_a_job_of_an_array_runs_beside_what_holds_the_checkout(project: Path) ->
     assert "--shard is '4/3', expected i/n with i from 1 to n" in job("4/3").stderr
 
 
+@pytest.mark.usefixtures("in_process")
 def test_a_damaged_entry_of_the_cache_is_made_anew(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     features.run("audio")
     first = outputs(paths.FEATURES / "audio")
