@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from pipeline import paths
+from pipeline import conventions, paths
 from pipeline.tables import MODALITIES
 from report import data_page, experiments, explore, plots
 from report.examples import Gallery, example, parting, shortened, spoken
@@ -159,7 +159,9 @@ def _notes(data: Dataset, options: Params) -> Iterator[str]:
 
 
 def _why_untrained(data: Dataset) -> str:
-    """Training needs clips to learn from and clips to choose with."""
+    """Training needs clips to learn from and clips to choose with, and 0 for the neutral label."""
+    if neutral := conventions.find(data.settings["convention"]).neutral:
+        return f", because {neutral:g} is its neutral label and the networks take 0 for neutral"
     splits = {row["split"] for row in data.labels.values() if row["label"] is not None}
     missing = " and ".join(split for split in ("train", "valid") if split not in splits)
     return f", because no clip is in the split {missing}: see label.csv's mode" if missing else " yet"

@@ -225,10 +225,10 @@ def tune(
     network: Annotated[str | None, typer.Option(help="One of train.networks; default: the only one.")] = None,
     draws: Annotated[int | None, typer.Option(help="How many; default: tune.draws of params.yaml.", min=1)] = None,
 ) -> None:
-    """Look for better values by random search, scored on the validation split alone; stopped, it goes on where it was.
+    """Look for better values, scored on the validation split alone; stopped, it goes on where it was.
 
     The ranges are tune.space of params.yaml. Every draw goes to data/tune/<dataset>-<network>.csv, the best as a block
-    for params.yaml to the .yaml beside it.
+    for params.yaml to the .yaml beside it, the search as an Optuna study to the .log.
     """
     from app import tune as door
 

@@ -12,7 +12,7 @@ from plotly.offline import get_plotlyjs
 
 import report
 from pipeline import paths, tables
-from pipeline.execution import cache
+from pipeline.execution import fingerprint
 from pipeline.tables import shards
 from tests import clips as videos
 
@@ -94,7 +94,7 @@ def write_features(modality: str, dataset: str, table: pa.Table, metadata: dict[
     for some in shards.split([{"id": id, "seconds": 1.0} for id in table["id"].to_pylist()]):
         part = table.slice(start, len(some))
         start += len(some)
-        noted = {"first": shards.first(some), "key": cache.key(rows=repr(part.to_pylist()), metadata=metadata)}
+        noted = {"first": shards.first(some), "key": fingerprint.key(rows=repr(part.to_pylist()), metadata=metadata)}
         file = paths.features(modality, dataset) / f"{shards.name(some)}.parquet"
         tables.write(file, part, {**metadata, tables.SHARD: noted})
 

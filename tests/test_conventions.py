@@ -123,6 +123,7 @@ def test_a_new_convention_is_one_file(likert: str, tmp_path: Path, monkeypatch: 
 
     median, majority, _ = floors.floors(table(likert, [1.0, 4.0, 5.0, 5.0]))
     assert median["scores"]["agree2"] == 3 / 4 and median["scores"]["mae"] == pytest.approx((3.5 + 0.5 + 0.5 + 0.5) / 4)
+    assert majority["scores"]["mae"] == pytest.approx((11 / 3 + 2 / 3 + 1 / 3 + 1 / 3) / 4)  # of the mean of 4, 5, 5
     assert majority["scores"]["agree2"] == 3 / 4 and "mean of the positive train labels" in majority["note"]
 
     monkeypatch.chdir(tmp_path)
@@ -133,6 +134,7 @@ def test_a_new_convention_is_one_file(likert: str, tmp_path: Path, monkeypatch: 
     assert heads == ["Data set", "Model", "Agree-2", "Agree-F1", "MAE", "Corr", "Seeds"]
     assert floor[2] == own[2] == "75.00" and "Agree-2: the 3s are left out." in shown
     assert 'data-meaning="Disagree against agree."' in page
+    assert "not trained on, because 3 is its neutral label and the networks take 0 for neutral." in page
 
 
 def test_the_command_line_and_errors_list_a_new_convention(likert: str) -> None:

@@ -451,6 +451,22 @@ def test_webvtt_notes_and_settings_are_no_text() -> None:
     assert sidecars.parse(VTT) == [{"start": 0.5, "end": 1.25, "text": "Well, hello."}]
 
 
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [  # where pysubs2 1.8.1 gives other words, times or no end
+        ("WEBVTT\n\n00:01.000 --> 00:02.000\nHi\n\nNOTE he laughs\n\nSTYLE\n::cue { color: red }\n\nintro\n00:03.000 --> 00:04.000\nYes\n", [(1, 2, "Hi"), (3, 4, "Yes")]),
+        ("1\n00:00:01,000 --> 00:00:02,000\nI was born in\n1984\n", [(1, 2, "I was born in 1984")]),
+        ("1\n00:00:01,000 --> 00:00:02,000\nfrom 10:00:00.0 to 11:00:00.0\n", [(1, 2, "from 10:00:00.0 to 11:00:00.0")]),
+        ("1\n00:01,000 --> 00:02,000\nno hours\n", [(1, 2, "no hours")]),
+        ("1\n100:00:01,000 --> 100:00:02,000\nlate\n", [(360001, 360002, "late")]),
+        ("1\n00:00:02,000 --> 00:00:01,000\nbackwards\n", []),
+        ("1\n00:00:01,000 --> 00:00:02,000\nso" + "\n" * 1_000_000 + "<a" * 100_000, [(1, 2, "so")]),
+    ],
+)  # fmt: skip
+def test_cues_are_what_is_said_and_nothing_else(file: str, said: list[tuple[float, float, str]]) -> None:
+    assert [(cue["start"], cue["end"], cue["text"]) for cue in sidecars.parse(file)] == said
+
+
 def test_a_segment_takes_the_cues_that_lie_in_it(tmp_path: Path) -> None:
     sheet = "video_id,clip_id,label,start,end\nv,1,0,0,1\nv,2,1,1.5,4\n"
     folder = make(tmp_path / "d", "v.mp4", sheet=sheet, v__srt=SRT)

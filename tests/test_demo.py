@@ -4,6 +4,7 @@ import csv
 import hashlib
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -135,8 +136,8 @@ def test_train_and_test_share_few_sentences() -> None:
 
 def test_words_carry_the_grade() -> None:
     rng = np.random.default_rng(0)
-    assert sorted(sentences.GRADES) == [-3, -2, -1, 0, 1, 2, 3]
-    texts = {grade: {sentences.write(grade, rng) for _ in range(100)} for grade in sentences.GRADES}
+    assert sorted(sentences.VERDICTS) == [-3, -2, -1, 0, 1, 2, 3]
+    texts = {grade: {sentences.write(grade, rng) for _ in range(100)} for grade in sentences.VERDICTS}
     assert all(not texts[one] & texts[other] for one in texts for other in texts if one < other)
 
 
@@ -182,27 +183,17 @@ def test_the_pipeline_finds_the_face(made: Path) -> None:
 
 def test_faces_read_as_arrays_are_what_mediapipe_tells(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its C structs are read past its own Python objects."""
-    from mediapipe.tasks.python.vision.face_landmarker import FaceLandmarkerResult
     from skimage import data
 
-    told = []
-    read = landmarks._faces
-
-    def spied(*arguments: object) -> list[landmarks.Face]:
-        close = arguments[0]._lib.MpFaceLandmarkerCloseResult
-
-        def closed(result: object) -> None:
-            told.append(FaceLandmarkerResult.from_ctypes(result._obj))
-            close(result)
-
-        with monkeypatch.context() as patch:
-            patch.setattr(arguments[0]._lib, "MpFaceLandmarkerCloseResult", closed, raising=False)
-            return read(*arguments)
-
-    monkeypatch.setattr(landmarks, "_faces", spied)
+    told: list[Any] = []
     options = landmarks.Params(fps=1.0, points=478, max_faces=2, min_confidence=0.5)
+    image = np.ascontiguousarray(data.astronaut())
     with landmarks.detector(options) as detect:
-        (face,) = detect(np.ascontiguousarray(data.astronaut()), 0)
+        (face,) = detect(image, 0)
+    monkeypatch.setattr(landmarks, "_struct_reader", {}.__getitem__)  # a name that is not there
+    monkeypatch.setattr(landmarks, "_public", lambda found: told.append(found) or [])
+    with landmarks.detector(options) as detect:
+        detect(image, 0)
     (points,), (shapes,), (pose,) = (
         told[0].face_landmarks,
         told[0].face_blendshapes,

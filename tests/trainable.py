@@ -44,7 +44,13 @@ def write_params(**changes: Any) -> None:
         "train": {"networks": {"self_mm": CHOICE}, "seeds": {"default": [1, 2]}, "keep": "best"},
         "experiment": {"seeds": [1], "networks": {}, "datasets": {}},
         "evaluate": {"unlabelled_run": "made/self_mm", "across": []},
-        "tune": {"seed": 1, "draws": 4, "seeds": [1], "space": {"self_mm": {"groups.audio.lr": [0.001, 0.01]}}},
+        "tune": {
+            "sampler": "random",
+            "seed": 1,
+            "draws": 4,
+            "seeds": [1],
+            "space": {"self_mm": {"groups.audio.lr": [0.001, 0.01]}},
+        },
     }
     blocks |= {name: {**blocks[name], **changed} for name, changed in changes.items()}
     Path("params.yaml").write_text(yaml.safe_dump(blocks, sort_keys=False))
