@@ -20,6 +20,7 @@ from pipeline.datasets.refusal import printable
 from pipeline.errors import MediaError, RawmsaError, TableError
 from pipeline.execution import workers
 from pipeline.execution.processes import use_threads
+from pipeline.flags import Flagged
 from pipeline.tables import Column, Frames
 from pipeline.tables.frames import Clip
 
@@ -29,13 +30,13 @@ class Content:
     """What was read of a clip. The network takes all of it, or what lies in a window of time (`inputs`).
 
     facts: of the file; words: of tables.WORD; frames: of audio and vision as the extractors gave them, None where the clip
-    lacks the modality or the run takes none; flags: what is odd about it, in words.
+    lacks the modality or the run takes none; flags: what is odd about it.
     """
 
     facts: media.Media
     words: Sequence[dict[str, Any]]
     frames: dict[str, Frames | None]
-    flags: list[str]
+    flags: list[Flagged]
 
 
 def predict(clips: Sequence[Path | str], run: str | None = None) -> list[dict[str, Any]]:
@@ -88,7 +89,8 @@ def read(
         tell(modality)
         chosen = recipe(modality, made) if there[modality] else None
         frames[modality] = chosen.extract(Clip(path, None, None, facts.seconds)) if chosen else None
-    flags = [*facts.flags, *heard["flags"], *(flag for found in frames.values() if found for flag in found.flags)]
+    said = map(Flagged.parse, heard["flags"])
+    flags = [*facts.flags, *said, *(flag for found in frames.values() if found for flag in found.flags)]
     return Content(facts, heard["words"], frames, list(dict.fromkeys(flags)))
 
 
@@ -203,7 +205,7 @@ def _prepare(task: tuple[Path, dict[str, Any], int]) -> dict[str, Any] | RawmsaE
     path, made, threads = task
     try:
         content = read(path, made, threads, params.load("ingest", ingest.Params))
-        return {**_empty(path), "flags": content.flags, **inputs(content, made)}
+        return {**_empty(path), "flags": [str(flagged) for flagged in content.flags], **inputs(content, made)}
     except MediaError:
         raise
     except RawmsaError as error:

@@ -32,6 +32,7 @@ from pipeline.errors import ParamsError
 from pipeline.execution import cache, workers
 from pipeline.execution.tasks import Failure
 from pipeline.files import sha256
+from pipeline.flags import Flagged
 from pipeline.params import Block, Limits, check, load
 from pipeline.params import executor as load_executor
 from pipeline.params import threads as load_threads
@@ -201,7 +202,13 @@ def _extract(task: tuple[Recipe, Clip, str]) -> int:
     chosen, clip, key = task
     frames = chosen.extract(clip)
     with cache.Store(chosen.modality).put(key) as part, part.open("wb") as file:
-        np.savez(file, times=frames.times, x=frames.x, mask=frames.mask, flags=np.array(frames.flags, dtype=str))
+        np.savez(
+            file,
+            times=frames.times,
+            x=frames.x,
+            mask=frames.mask,
+            flags=np.array([str(flagged) for flagged in frames.flags], dtype=str),
+        )
     return cache.Store(chosen.modality).path(key).stat().st_size
 
 
@@ -271,7 +278,7 @@ def _record(
 
 def _load(path: Path) -> Frames:
     with np.load(path) as entry:
-        return Frames(entry["times"], entry["x"], entry["mask"], tuple(entry["flags"].tolist()))
+        return Frames(entry["times"], entry["x"], entry["mask"], tuple(map(Flagged.parse, entry["flags"].tolist())))
 
 
 def table(records: Sequence[dict[str, Any]], width: int) -> pa.Table:
@@ -282,7 +289,7 @@ def table(records: Sequence[dict[str, Any]], width: int) -> pa.Table:
             "id": [record["id"] for record in records],
             "status": [record["status"] for record in records],
             "reason": [record["reason"] for record in records],
-            "flags": [list(f.flags) for f in frames],
+            "flags": [[str(flagged) for flagged in f.flags] for f in frames],
             "n_frames": [len(f.times) for f in frames],
             "times": [f.times for f in frames],
             "mask": [f.mask for f in frames],

@@ -1,7 +1,6 @@
 """What the stages left behind, one Dataset for each data set; nothing here decides what is shown."""
 
 import csv
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline import params, paths, tables
+from pipeline.flags import Flagged
 from report.tracks import VOICING
 
 Row = dict[str, Any]
@@ -174,11 +174,7 @@ def _extraction(path: Path) -> Extraction:
         present=Share(sum(sum(row["mask"]) for row in rows), sum(row["n_frames"] for row in rows)),
         voiced=_voiced(path),
         failed=[{"id": row["id"], "reason": row["reason"]} for row in rows if row["status"] == "failed"],
-        flags={
-            row["id"]: [re.sub(r"\d+ frames", "some frames", flag) for flag in row["flags"]]
-            for row in rows
-            if row["flags"]
-        },
+        flags={row["id"]: [Flagged.parse(flag).uncounted for flag in row["flags"]] for row in rows if row["flags"]},
     )
 
 

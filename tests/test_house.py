@@ -18,7 +18,15 @@ DVC = yaml.safe_load((ROOT / "dvc.yaml").read_text())
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
 README = (ROOT / "README.md").read_text()
 FLOORS = ("stages", "app", "report", "model", "pipeline")  # each imports from those below it alone
-GROUND = ("errors", "files", "params", "paths", "execution", "tables")  # of pipeline: what the other rooms stand on
+GROUND = (
+    "errors",
+    "files",
+    "flags",
+    "params",
+    "paths",
+    "execution",
+    "tables",
+)  # of pipeline: what the other rooms stand on
 EXTRAS = (
     "mediapipe",
     "opensmile",

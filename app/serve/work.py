@@ -18,7 +18,7 @@ from app.predict import Content
 from pipeline import assemble, features, params, tables
 from pipeline.assemble import align
 from pipeline.datasets import ingest
-from pipeline.errors import MediaError
+from pipeline.errors import MediaError, Reason
 from pipeline.tables import Column, Frames
 from report import player, proxy
 from report.tracks import Modality
@@ -82,7 +82,11 @@ def work(job: Job, clip: tuple[Path, str]) -> dict[str, Any]:
         content = _read(job, file, begin)
     except MediaError as error:
         raise MediaError(error.reason, error.message.replace(file.name, name, 1)) from None
-    record = {**predict.empty(name), "flags": content.flags, **predict.inputs(content, job.made)}
+    record = {
+        **predict.empty(name),
+        "flags": [str(flagged) for flagged in content.flags],
+        **predict.inputs(content, job.made),
+    }
     _write(job, file.parent, name, content, record["tokens"])
     begin("film")
     shown = _player(job, content, file)
@@ -141,7 +145,7 @@ def _read(job: Job, file: Path, begin: partial[None]) -> Content:
     try:
         return predict.read(file, job.made, job.threads, limits.model_copy(update={"max_seconds": most}), begin)
     except MediaError as error:
-        if error.reason != "too long":
+        if error.reason is not Reason.TOO_LONG:
             raise
         told = f"{file.name} lasts more than {most:g} s, which serve.max_seconds and ingest.max_seconds of params.yaml allow."
         raise MediaError(error.reason, f"{told} Cut it, or raise the limit.") from None

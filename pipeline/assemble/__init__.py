@@ -24,11 +24,11 @@ from pipeline.assemble import align
 from pipeline.errors import TableError
 from pipeline.execution import cache
 from pipeline.files import sha256
+from pipeline.flags import Flag, Flagged
 from pipeline.params import Block, load
 from pipeline.tables import Column, shards
 
 FRAMES = ("audio", "vision")
-UNHEARD = "no word times"  # transcribe's flag: they were asked for, and not found
 CONSTANT = 1e-6  # standard deviation below which a column says nothing
 
 
@@ -245,13 +245,13 @@ def _pool(x: np.ndarray, size: int) -> np.ndarray:
 
 def _spoken(name: str, clips: Sequence[dict[str, Any]], words: pa.Table, tokens: pa.Table) -> list[Spoken]:
     """Each clip's words and tokens. Raises TableError where nobody asked for the times of a video's words."""
-    said = words["words"].to_pylist()
+    said, unheard = words["words"].to_pylist(), str(Flagged(Flag.NO_WORD_TIMES))
     unknown = [
         flags
         for row, spoken, flags in zip(clips, said, words["flags"].to_pylist(), strict=True)
         if row["path"] is not None and not align.timed(spoken)
     ]
-    unasked = sum(UNHEARD not in flags for flags in unknown)
+    unasked = sum(unheard not in flags for flags in unknown)  # nobody listened for the times
     if unasked:
         raise TableError(
             f"assemble.aligned is true, and {unasked} of {len(clips)} transcripts of {name} have no word times. "

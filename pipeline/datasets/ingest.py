@@ -13,11 +13,11 @@ from pipeline import datasets, media, params, paths, tables
 from pipeline.datasets import Clip, Dataset, Refusal, Shares
 from pipeline.datasets.facts import Counts, Facts, Segment, examine
 from pipeline.datasets.split import shared
-from pipeline.errors import DatasetError, MediaError, StageError
+from pipeline.errors import DatasetError, MediaError, Reason, StageError, coded
 from pipeline.execution import cache
 
 TEXT_ALONE = {"has_audio": False, "has_vision": False, "status": "ok", "flags": []}  # a clip without a file
-ALWAYS_TOLD = ("data set", "column")  # reasons that concern a whole data set
+ALWAYS_TOLD = (Reason.DATA_SET, Reason.COLUMN)  # reasons that concern a whole data set
 TOLD = 3  # of the other refusals
 Record = dict[str, Any]  # a row of one of the tables
 Found = Mapping[Segment, Facts | MediaError]
@@ -60,7 +60,10 @@ def _check(found: Found, usable: int) -> None:
     faults = [facts for facts in found.values() if isinstance(facts, MediaError)]
     every = usable + len(faults)
     if len(faults) / every > params.load("limits", params.Limits).max_failed_fraction:
-        reasons = ", ".join(f"{reason} {n}" for reason, n in Counter(fault.reason for fault in faults).most_common())
+        reasons = ", ".join(
+            f"{reason} {n}"
+            for reason, n in Counter(coded(fault.reason, fault.failure) for fault in faults).most_common()
+        )
         raise StageError(
             f"ingest: {len(faults)} of {every} clips cannot be used, more than limits.max_failed_fraction of "
             f"params.yaml allows ({reasons}). The first: {faults[0].message} {paths.REFUSED} has all. Mend or remove them, "
@@ -77,7 +80,7 @@ def _sets(shares: Shares) -> tuple[list[Dataset], list[Record]]:
             sets.append(datasets.read(folder, shares))
             refused += [_refused(folder.name, refusal) for refusal in sets[-1].refused]
         except DatasetError as error:
-            refused.append(_refused(folder.name, Refusal(str(folder), "data set", str(error))))
+            refused.append(_refused(folder.name, Refusal(str(folder), Reason.DATA_SET, str(error))))
     return sets, refused
 
 
@@ -99,7 +102,7 @@ def _clips(dataset: Dataset, found: Found, refused: list[Record]) -> Iterator[Re
         yield {**record, **(_file(segment, facts) if segment and facts else _without_file(dataset, clip))}
     if not used:
         message = f"{dataset.folder} has no clip that can be used. Put videos in it, or a label.csv with texts."
-        refused.append(_refused(dataset.name, Refusal(str(dataset.folder), "no clips", message)))
+        refused.append(_refused(dataset.name, Refusal(str(dataset.folder), Reason.NO_CLIPS, message)))
 
 
 def _without_file(dataset: Dataset, clip: Clip) -> Record:
@@ -113,16 +116,20 @@ def _without_file(dataset: Dataset, clip: Clip) -> Record:
 
 def _file(segment: Segment, facts: Facts) -> Record:
     where = {"path": segment.path.as_posix(), "sha256": facts.sha256, "start": segment.start, "end": segment.end}
-    return {**where, **asdict(facts.media), "status": facts.media.status}
+    found = facts.media
+    return {**where, **vars(found), "flags": [str(flagged) for flagged in found.flags], "status": found.status}
 
 
 def _refusal(dataset: Dataset, clip: Clip, error: MediaError) -> Refusal:
     file = dataset.folder / (clip.video.path if clip.video else "")
-    return Refusal(str(file), error.reason, error.message, clip.row.line if clip.row else None, clip.id)
+    line = clip.row.line if clip.row else None
+    return Refusal(str(file), error.reason, error.message, line, clip.id, error.failure)
 
 
 def _refused(dataset: str, refusal: Refusal) -> Record:
-    return {"dataset": dataset, **asdict(refusal)}
+    code = coded(refusal.reason, refusal.failure)
+    where = {"dataset": dataset, "file": refusal.file, "row": refusal.row, "id": refusal.id}
+    return {**where, "reason": code, "message": refusal.message}
 
 
 def _write(
@@ -230,8 +237,8 @@ def _counted(word: str, count: int) -> str:
 
 def _told(refused: list[Record]) -> Iterator[str]:
     """The messages to print: of whole data sets all, of the rest the first few."""
-    yield from (one["message"] for one in refused if one["reason"] in ALWAYS_TOLD)
-    rest = [one["message"] for one in refused if one["reason"] not in ALWAYS_TOLD]
+    yield from (one["message"] for one in refused if Reason.of(one["reason"]) in ALWAYS_TOLD)
+    rest = [one["message"] for one in refused if Reason.of(one["reason"]) not in ALWAYS_TOLD]
     yield from rest[:TOLD]
     if more := len(rest[TOLD:]):
         yield f"… and {more} more: {paths.REFUSED}, {paths.REPORT / 'index.html'}"

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.flags import Flag, Flagged
+
 
 @dataclass(frozen=True)
 class Clip:
@@ -35,16 +37,16 @@ class Frames:
 
     times: (T,) seconds of the clip, rising, NaN where they are not known (imported features); x: (T, D) float32, finite where mask holds;
     mask: (T,) bool, False where the frame is there but has nothing to say (no face);
-    flags: what is odd about the clip, in words.
+    flags: what is odd about the clip.
     """
 
     times: np.ndarray
     x: np.ndarray
     mask: np.ndarray
-    flags: tuple[str, ...] = ()
+    flags: tuple[Flagged, ...] = ()
 
     @classmethod
-    def none(cls, width: int, *flags: str) -> "Frames":
+    def none(cls, width: int, *flags: Flagged) -> "Frames":
         """A clip that lacks this modality."""
         return cls(np.zeros(0), np.zeros((0, width), np.float32), np.zeros(0, bool), flags)
 
@@ -54,5 +56,5 @@ class Frames:
             x = self.x.astype(np.float32)
         finite = np.isfinite(x).all(axis=1)
         mask = self.mask & finite
-        flags = self.flags if finite.all() else (*self.flags, "frames that are not finite")
+        flags = self.flags if finite.all() else (*self.flags, Flagged(Flag.FRAMES_NOT_FINITE))
         return Frames(self.times, np.where(mask[:, None], x, np.float32(0)), mask, flags)

@@ -15,11 +15,10 @@ import numpy as np
 
 from pipeline import media, params, paths, tables
 from pipeline.execution import cache, workers
+from pipeline.flags import Flag, Flagged
 from pipeline.transcribe import recogniser
 from pipeline.transcribe.recogniser import Heard, Params
 from pipeline.transcribe.words import Word, align, split, spread, untimed
-
-FAILED = "recognition failed"
 
 Row = dict[str, Any]  # of tables.CLIPS, TEXTS or TRANSCRIPTS
 
@@ -54,11 +53,11 @@ def wanted(text: Row, options: Params) -> bool:
 def obstacle(clip: Row, text: Row, options: Params) -> Heard | None:
     """Nothing heard, and why, where a clip cannot be heard; None where it can."""
     if clip["path"] is None:
-        return Heard.nothing("no media")
+        return Heard.nothing(Flagged(Flag.NO_MEDIA))
     if not clip["has_audio"]:
-        return Heard.nothing("no sound")
+        return Heard.nothing(Flagged(Flag.NO_SOUND))
     reason = recogniser.obstacle(text["language"], options)
-    return Heard.nothing(reason) if reason else None
+    return Heard.nothing(Flagged(reason)) if reason else None
 
 
 def transcript(clip: Row, text: Row, heard: Heard | None, options: Params) -> Row:
@@ -70,7 +69,8 @@ def transcript(clip: Row, text: Row, heard: Heard | None, options: Params) -> Ro
     elif heard and heard.words:
         source, spoken, words = "recogniser", heard.spoken, heard.words
     elif heard:
-        flags = ["no word times" if words else "no transcript", heard.obstacle or "nothing heard"]
+        missing = Flagged(Flag.NO_WORD_TIMES if words else Flag.NO_TRANSCRIPT)
+        flags = [str(missing), str(heard.obstacle or Flagged(Flag.NOTHING_HEARD))]
     probabilities = [word["probability"] for word in words if word["probability"] is not None]
     return {
         "id": clip["id"],
@@ -108,13 +108,14 @@ def run(options: Params, part: cache.Part | None = None) -> None:
     tables.keep_only(paths.TRANSCRIPTS, [paths.transcripts(name).name for name in datasets])
     sources = Counter(row["source"] for rows in datasets.values() for row in rows)
     print(f"transcribe: {len(clips)} clips: {_listed(sources)}; {effort}")
-    unheard = sum(result is not None and result.obstacle == recogniser.NOT_INSTALLED for result in heard)
+    obstacles = Counter(result.obstacle.flag for result in heard if result and result.obstacle)
+    unheard = obstacles[Flag.NOT_INSTALLED]
     if unheard:
         print(
             f'transcribe: speech recognition is missing for {unheard} of them. Install it with: pip install -e ".[asr]", '
             "then: dvc repro --force --single-item transcribe && dvc repro"
         )
-    if any(result is not None and (result.obstacle or "").startswith(FAILED) for result in heard):
+    if obstacles[Flag.RECOGNITION_FAILED]:
         print("transcribe: try the failed clips again with: rawmsa retry-failed")
 
 
@@ -138,8 +139,8 @@ def _hear_all(
     tasks = [Task(*pairs[index], options, threads, key) for key, index in missing.items()]
     failures = _compute(tasks, threads, sum(key not in missing for key in keys.values()))
     for index, key in keys.items():
-        failed = key in failures
-        heard[index] = Heard.nothing(f"{FAILED}: {failures[key]}") if failed else _load(store.made(key))
+        failed = Flagged(Flag.RECOGNITION_FAILED, reason=failures[key]) if key in failures else None
+        heard[index] = Heard.nothing(failed) if failed else _load(store.made(key))
     effort = f"{len(missing) - len(failures)} computed, {len(keys) - len(missing)} from cache, {len(failures)} failed"
     return heard, effort + (f" ({_listed(Counter(failures.values()))})" if failures else "")
 
