@@ -16,6 +16,7 @@ from pipeline import features, media, params, paths, tables
 from pipeline.errors import MediaError
 from pipeline.execution import locks
 from pipeline.execution.cache import Part
+from pipeline.flags import Flag, Flagged
 from pipeline.tables.frames import Clip
 from tests import clips, glottis
 
@@ -141,14 +142,14 @@ def test_a_frame_without_a_face_stays_in_its_place(tmp_path: Path) -> None:
     assert len(frames.times) == 15
     assert frames.mask[0] and frames.mask[-1] and not frames.mask[7]
     assert (frames.x[~frames.mask] == 0).all()
-    assert frames.flags == ("face in part of the frames",)
+    assert frames.flags == (Flagged(Flag.FACE_IN_PART),)
 
 
 def test_of_two_faces_the_larger_is_followed(tmp_path: Path) -> None:
     chosen = recipe("vision", "landmarks")
     one = chosen.extract(Clip(face_video(tmp_path / "one.mp4"), None, None, 1.0))
     two = chosen.extract(Clip(face_video(tmp_path / "two.mp4", faces=2), None, None, 1.0))
-    assert two.flags == ("several faces",)
+    assert two.flags == (Flagged(Flag.SEVERAL_FACES),)
     assert two.mask.all()
     nearness = two.x[:, -1] - one.x[:, -1]  # head_z, cm: the smaller face is far away
     assert np.abs(nearness).max() < 0.25 * np.abs(one.x[:, -1]).max()
@@ -158,7 +159,7 @@ def test_no_face_and_all_points(tmp_path: Path) -> None:
     clip = Clip(clips.make(tmp_path / "a.mp4", size=(160, 120)), None, None, 1.0)
     frames = recipe("vision", "landmarks", points=478).extract(clip)
     assert frames.x.shape == (15, 478 * 3 + 52 + 6)
-    assert not frames.mask.any() and frames.flags == ("no face",)
+    assert not frames.mask.any() and frames.flags == (Flagged(Flag.NO_FACE),)
 
 
 def test_rows_end_with_the_picture(made: dict[str, Clip]) -> None:
@@ -171,7 +172,7 @@ def test_a_clip_too_short_to_hear_has_no_frames(tmp_path: Path) -> None:
     clip = Clip(clips.make(tmp_path / "a.mp4", seconds=2), 0.5, 0.51, 0.01)
     for extractor in ("covarep", "egemaps", "mfcc"):
         frames = recipe("audio", extractor).extract(clip)
-        assert len(frames.times) == 0 and frames.flags == ("sound too short",)
+        assert len(frames.times) == 0 and frames.flags == (Flagged(Flag.SOUND_TOO_SHORT),)
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ from app.predict import Content
 from app.serve import app, work
 from app.serve.clips import Clips
 from pipeline import assemble, features, paths, tables, text
-from pipeline.errors import MediaError, RawmsaError, TableError
+from pipeline.errors import MediaError, RawmsaError, Reason, TableError
 from pipeline.media import Media
 from pipeline.params import Limits
 from pipeline.tables import Column, Frames
@@ -185,7 +185,7 @@ def stand_in(clip: tuple[Path, str]) -> dict[str, Any]:
     if "crash" in name:
         os.kill(os.getpid(), signal.SIGSEGV)
     if "bad" in name:
-        raise MediaError("unreadable", f"{name} is no video")
+        raise MediaError(Reason.UNREADABLE, f"{name} is no video")
     (file.parent / "text.parquet").write_bytes(b"PAR1")
     (file.parent / "film.mp4").write_bytes(b"film")
     return {"record": {"clip": name}}
