@@ -21,7 +21,7 @@ from pipeline.errors import MediaError, RawmsaError, TableError
 from pipeline.execution import workers
 from pipeline.execution.processes import use_threads
 from pipeline.flags import Flagged
-from pipeline.tables import Column, Frames
+from pipeline.tables import ClipRow, Column, Frames, TextRow, TranscriptRow, Word
 from pipeline.tables.frames import Clip
 
 
@@ -29,12 +29,12 @@ from pipeline.tables.frames import Clip
 class Content:
     """What was read of a clip. The network takes all of it, or what lies in a window of time (`inputs`).
 
-    facts: of the file; words: of tables.WORD; frames: of audio and vision as the extractors gave them, None where the clip
+    facts: of the file; frames: of audio and vision as the extractors gave them, None where the clip
     lacks the modality or the run takes none; flags: what is odd about it.
     """
 
     facts: media.Media
-    words: Sequence[dict[str, Any]]
+    words: Sequence[Word]
     frames: dict[str, Frames | None]
     flags: list[Flagged]
 
@@ -89,9 +89,8 @@ def read(
         tell(modality)
         chosen = recipe(modality, made) if there[modality] else None
         frames[modality] = chosen.extract(Clip(path, None, None, facts.seconds)) if chosen else None
-    said = map(Flagged.parse, heard["flags"])
-    flags = [*facts.flags, *said, *(flag for found in frames.values() if found for flag in found.flags)]
-    return Content(facts, heard["words"], frames, list(dict.fromkeys(flags)))
+    flags = [*facts.flags, *heard.flags, *(flag for found in frames.values() if found for flag in found.flags)]
+    return Content(facts, heard.words, frames, list(dict.fromkeys(flags)))
 
 
 def recipe(modality: str, made: dict[str, Any]) -> features.Recipe | None:
@@ -119,9 +118,9 @@ def recipe(modality: str, made: dict[str, Any]) -> features.Recipe | None:
 def inputs(content: Content, made: dict[str, Any]) -> dict[str, Any]:
     """What the network takes of a clip, or of a window of one: transcript, tokens, x_audio and x_vision, (T, D) shaped
     frames of which there are none where the modality is absent."""
-    said = " ".join(word["word"] for word in content.words)
+    said = " ".join(word.word for word in content.words)
     tokens = text.tokenise(said, made["encoder"], made["extraction"]["text"]["max_tokens"])
-    spoken = assemble.Spoken(align.spans(content.words, content.facts.seconds), tokens["word"])
+    spoken = assemble.Spoken(align.spans(content.words, content.facts.seconds), tokens.word)
     shaped = {f"x_{modality}": _shaped(modality, frames, spoken, made) for modality, frames in content.frames.items()}
     return {"transcript": said, "tokens": tokens, **shaped}
 
@@ -216,12 +215,15 @@ def _empty(path: Path) -> dict[str, Any]:
     return empty(str(path).encode(errors="backslashreplace").decode())  # JSON and tables are UTF-8
 
 
-def _listen(path: Path, facts: media.Media, language: str, threads: int) -> dict[str, Any]:
-    """tables.TRANSCRIPTS of a clip that nobody has written down."""
-    where = {"id": path.name, "path": str(path), "start": None, "end": None}
-    row = {**where, "seconds": facts.seconds, "has_audio": facts.has_audio}
-    written: dict[str, Any] = {"language": language, "source": None, "text": None, "cues": []}
-    return transcribe.transcribe(row, written, params.load("transcribe", transcribe.Params), threads)
+def _listen(path: Path, facts: media.Media, language: str, threads: int) -> TranscriptRow:
+    """The transcript of a clip that nobody has written down."""
+    clip = ClipRow(dataset="", id=path.name, video_id=path.name, clip_id="", path=str(path), **vars(facts))
+    return transcribe.transcribe(
+        clip,
+        TextRow(dataset="", id=path.name, language=language),
+        params.load("transcribe", transcribe.Params),
+        threads,
+    )
 
 
 def _shaped(modality: str, frames: Frames | None, spoken: assemble.Spoken, made: dict[str, Any]) -> np.ndarray:
@@ -250,7 +252,7 @@ def _table(records: Sequence[dict[str, Any]], made: dict[str, Any]) -> pa.Table:
         "video_id": [record["clip"] for record in records],
         **dict.fromkeys(("split", "label", "label_T", "label_A", "label_V"), [None] * len(records)),
         "transcript": [record["transcript"] for record in records],
-        "input_ids": [record["tokens"]["input_ids"] for record in records],
+        "input_ids": [record["tokens"].input_ids for record in records],
         **{
             m: tables.sequences((record[f"x_{m}"] for record in records), width) for m, width in widths.items() if width
         },

@@ -65,7 +65,7 @@ def _facts(row: Row, found: Tracks) -> Iterator[tuple[str, str]]:
     if found.vision:
         there = found.vision.there
         yield "face", f"{there.mean():.0%} of {len(there):,} frames"
-    yield "words", f"{len(found.words)}: {' '.join(word['word'] for word in found.words)}"
+    yield "words", f"{len(found.words)}: {' '.join(word.word for word in found.words)}"
     yield from _sentiment(row)
     if odd := [*row["flags"], *found.notes]:
         yield "odd", ", ".join(odd)

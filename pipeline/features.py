@@ -37,7 +37,7 @@ from pipeline.params import Block, Limits, check, load
 from pipeline.params import executor as load_executor
 from pipeline.params import threads as load_threads
 from pipeline.params import workers as load_workers
-from pipeline.tables import shards
+from pipeline.tables import ClipRow, FeatureRow, shards
 from pipeline.tables.frames import Clip, Frames
 
 
@@ -106,12 +106,12 @@ def run(modality: str, part: cache.Part | None = None) -> None:
     With a part, its clips are computed into the cache, and nothing is written.
     """
     chosen = recipe(modality, load(modality, Params))
-    clips = tables.read(paths.CLIPS).to_pylist()
+    clips = tables.read_rows(ClipRow, paths.CLIPS)
     identity = chosen.identity()
     keys = {
-        index: cache.key(clip=row["sha256"], start=row["start"], end=row["end"], seconds=row["seconds"], **identity)
+        index: cache.key(clip=row.sha256, start=row.start, end=row.end, seconds=row.seconds, **identity)
         for index, row in enumerate(clips)
-        if row[f"has_{modality}"] and row["path"] is not None
+        if row.has(modality) and row.path is not None
     }
     store = cache.Store(modality)
     store.remember({"extractor": chosen.extractor, **identity["params"]}, list(keys.values()))
@@ -144,26 +144,18 @@ class Shard:
         )
 
 
-def _shards(chosen: Recipe, clips: Sequence[dict[str, Any]], keys: dict[int, str]) -> Iterator[Shard]:
+def _shards(chosen: Recipe, clips: Sequence[ClipRow], keys: dict[int, str]) -> Iterator[Shard]:
     """Of the data sets that bring no features of their own."""
-    by_id = {(row["dataset"], row["id"]): keys.get(index) for index, row in enumerate(clips)}
-    for name, rows in _datasets(clips):
+    by_id = {(row.dataset, row.id): keys.get(index) for index, row in enumerate(clips)}
+    for name, rows in tables.grouped(clips).items():
         if not paths.imported(chosen.modality, name).is_file():
             for some in shards.split(rows):
                 file = paths.features(chosen.modality, name) / f"{shards.name(some)}.parquet"
-                yield Shard(name, file, [row["id"] for row in some], [by_id[name, row["id"]] for row in some])
-
-
-def _datasets(clips: Sequence[dict[str, Any]]) -> list[tuple[str, list[dict[str, Any]]]]:
-    """The rows of each data set, both in order of name."""
-    found: dict[str, list[dict[str, Any]]] = {}
-    for row in clips:
-        found.setdefault(row["dataset"], []).append(row)
-    return sorted(found.items())
+                yield Shard(name, file, [row.id for row in some], [by_id[name, row.id] for row in some])
 
 
 def _compute(
-    store: cache.Store, chosen: Recipe, clips: Sequence[dict[str, Any]], keys: dict[int, str], due: Collection[str]
+    store: cache.Store, chosen: Recipe, clips: Sequence[ClipRow], keys: dict[int, str], due: Collection[str]
 ) -> dict[str, Failure]:
     """Extract what the cache lacks of the keys that are due; print the summary line; return failures by key."""
     missing = {key: index for index, key in keys.items() if key in due and store.find(key) is None}
@@ -182,7 +174,7 @@ def _compute(
     ):
         if outcome.failure:
             failures[tasks[outcome.index][2]] = outcome.failure
-    imported = sum(row["path"] is None and row[f"has_{chosen.modality}"] for row in clips)
+    imported = sum(row.path is None and row.has(chosen.modality) for row in clips)
     absent = len(clips) - len(keys) - imported
     cached = sum(key not in missing for key in keys.values())
     computed = len(keys) - cached - sum(key in failures for key in keys.values())
@@ -219,29 +211,31 @@ def _write(store: cache.Store, shard: Shard, metadata: dict[str, Any], failures:
     width = len(metadata["columns"])
     records = [_record(store, id, key, failures, width) for id, key in zip(shard.ids, shard.keys, strict=True)]
     noted = {"first": shard.ids[0] if shard.ids else "", "key": key}
-    tables.write(shard.file, table(records, width), {**metadata, "dataset": shard.dataset, tables.SHARD: noted})
+    tables.write(
+        shard.file, tables.feature_table(records, width), {**metadata, "dataset": shard.dataset, tables.SHARD: noted}
+    )
 
 
-def _tidy(chosen: Recipe, clips: Sequence[dict[str, Any]]) -> None:
+def _tidy(chosen: Recipe, clips: Sequence[ClipRow]) -> None:
     """Write what data sets bring of their own, and remove what belongs to none."""
     folder = paths.FEATURES / chosen.modality
     folder.mkdir(parents=True, exist_ok=True)
-    datasets = _datasets(clips)
-    for name, rows in datasets:
+    datasets = tables.grouped(clips)
+    for name, rows in datasets.items():
         if paths.imported(chosen.modality, name).is_file():
             _take(chosen.modality, name, rows)
         tables.keep_only(folder / name, [f"{shards.name(some)}.parquet" for some in shards.split(rows)])
-    tables.keep_only(folder, [name for name, _ in datasets])
+    tables.keep_only(folder, datasets)
 
 
-def _take(modality: str, dataset: str, rows: Sequence[dict[str, Any]]) -> None:
+def _take(modality: str, dataset: str, rows: Sequence[ClipRow]) -> None:
     """The features that a data set brings, of the clips that ingest left, in the same order (that of the ids)."""
     source, folder = paths.imported(modality, dataset), paths.features(modality, dataset)
     metadata = {**tables.metadata(source), "dataset": dataset}
     schema, content = tables.features_schema(len(metadata["columns"])), sha256(source)
     due: dict[int, tuple[Shard, dict[str, Any], list[pa.Table]]] = {}
     for some in shards.split(rows):
-        shard = Shard(dataset, folder / f"{shards.name(some)}.parquet", [row["id"] for row in some], [])
+        shard = Shard(dataset, folder / f"{shards.name(some)}.parquet", [row.id for row in some], [])
         key = cache.key(metadata=metadata, code=_code(), source=content, clips=shard.ids)
         if not tables.whole(shard.file, key):
             due[len(due)] = shard, {**metadata, tables.SHARD: {"first": shards.first(some), "key": key}}, []
@@ -266,14 +260,11 @@ def _code() -> str:
     return cache.key(features=sha256(Path(__file__)), tables=sha256(Path(tables.__file__)))
 
 
-def _record(
-    store: cache.Store, clip_id: str, key: str | None, failures: dict[str, Failure], width: int
-) -> dict[str, Any]:
+def _record(store: cache.Store, clip_id: str, key: str | None, failures: dict[str, Failure], width: int) -> FeatureRow:
     failure = failures.get(key) if key else None
     frames = Frames.none(width) if key is None or failure else _load(store.made(key))
-    status = "absent" if key is None else "failed" if failure else "ok"
     reason = f"{failure.reason}: {failure.message}" if failure else None
-    return {"id": clip_id, "status": status, "reason": reason, "frames": frames}
+    return FeatureRow(clip_id, "absent" if key is None else "failed" if failure else "ok", frames, reason)
 
 
 def _load(path: Path) -> Frames:
@@ -281,26 +272,8 @@ def _load(path: Path) -> Frames:
         return Frames(entry["times"], entry["x"], entry["mask"], tuple(map(Flagged.parse, entry["flags"].tolist())))
 
 
-def table(records: Sequence[dict[str, Any]], width: int) -> pa.Table:
-    """Records of id, status, reason and frames (Frames) as tables.features_schema has them."""
-    frames: list[Frames] = [record["frames"] for record in records]
-    return pa.table(
-        {
-            "id": [record["id"] for record in records],
-            "status": [record["status"] for record in records],
-            "reason": [record["reason"] for record in records],
-            "flags": [[str(flagged) for flagged in f.flags] for f in frames],
-            "n_frames": [len(f.times) for f in frames],
-            "times": [f.times for f in frames],
-            "mask": [f.mask for f in frames],
-            "x": tables.sequences((f.x for f in frames), width),
-        },
-        schema=tables.features_schema(width),
-    )
-
-
-def _clip(row: dict[str, Any]) -> Clip:
-    return Clip(Path(row["path"]), row["start"], row["end"], row["seconds"])
+def _clip(row: ClipRow) -> Clip:
+    return Clip(Path(row.path or ""), row.start, row.end, row.seconds or 0.0)
 
 
 def _count(failures: dict[str, Failure]) -> str:

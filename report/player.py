@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.assemble import align
+from pipeline.tables import Word
 from pipeline.vision import landmarks
 from report.tracks import Modality, Row
 
@@ -22,16 +23,16 @@ PLACES = 1000  # of a picture's width and height: landmarks are integers
 
 def content(
     seconds: float,
-    words: Sequence[Row],
+    words: Sequence[Word],
     audio: Modality | None,
     vision: Modality | None,
     size: tuple[int, int] | None,
 ) -> dict[str, Any]:
-    """words: of tables.TRANSCRIPTS. size: the picture's width and height in pixels; None: unknown."""
+    """size: the picture's width and height in pixels; None: unknown."""
     return {
         "seconds": _time(seconds),
         "timed": align.timed(words),
-        "words": [[word["word"], _time(word["start"]), _time(word["end"])] for word in words],
+        "words": [[word.word, _time(word.start), _time(word.end)] for word in words],
         "audio": None if audio is None else _modality(audio, list(_voice(audio)), audio.voiced),
         "vision": None
         if vision is None

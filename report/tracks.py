@@ -12,7 +12,7 @@ import pyarrow as pa
 from pipeline import media, paths, tables
 from pipeline.assemble import align
 from pipeline.errors import MediaError, RawmsaError
-from pipeline.tables import Column
+from pipeline.tables import Column, Word
 
 SEMITONES = "F0semitoneFrom27.5Hz_sma3nz"
 VOICING = (SEMITONES, "VUV")  # columns above 0 where the voice sounds
@@ -76,7 +76,7 @@ class Tracks:
 
     name: str  # dataset/id
     seconds: float
-    words: list[Row]  # of its transcript
+    words: list[Word]  # of its transcript
     audio: Modality | None
     vision: Modality | None
     sound: np.ndarray  # (n,) at 16 kHz; empty: not at hand
@@ -114,7 +114,7 @@ def read(clip: Row) -> Tracks:
     audio, vision = (_modality(name, clip, notes) for name in ("audio", "vision"))
     sound = _sound(clip, notes)
     spoken = _row(paths.transcripts(clip["dataset"]), clip["id"])
-    words = spoken["words"][0].as_py() if spoken else []
+    words = [Word(**word) for word in spoken["words"][0].as_py()] if spoken else []
     return Tracks(_name(clip), clip["seconds"] or 0.0, words, audio, vision, sound, _instants(sound), notes)
 
 

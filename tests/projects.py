@@ -91,12 +91,16 @@ def content(path: Path) -> dict[str, bytes]:
 def write_features(modality: str, dataset: str, table: pa.Table, metadata: dict[str, Any]) -> None:
     """The shards of these rows, as the stages would have cut them."""
     start = 0
-    for some in shards.split([{"id": id, "seconds": 1.0} for id in table["id"].to_pylist()]):
+    for some in shards.split([_clip(dataset, id) for id in table["id"].to_pylist()]):
         part = table.slice(start, len(some))
         start += len(some)
         noted = {"first": shards.first(some), "key": cache.key(rows=repr(part.to_pylist()), metadata=metadata)}
         file = paths.features(modality, dataset) / f"{shards.name(some)}.parquet"
         tables.write(file, part, {**metadata, tables.SHARD: noted})
+
+
+def _clip(dataset: str, id: str) -> tables.ClipRow:
+    return tables.ClipRow(dataset=dataset, id=id, video_id=id, clip_id="", seconds=1.0)
 
 
 def train(dataset: str, seed: int, valid_mae: float, ulabels: list[dict[str, Any]] | None = None) -> None:

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from app import predict
 from pipeline import paths
+from pipeline.tables import Word
 from report import clip as picture
 from report import plots, tables
 from report.examples import thumbnail
@@ -131,8 +132,8 @@ def test_latex_has_the_cell_as_text(text: str) -> None:
 
 
 def test_a_dollar_in_a_transcript_or_an_id_is_drawn_as_one() -> None:
-    words = [{"word": text, "start": index / 10, "end": index / 10 + 0.1} for index, text in enumerate(HOSTILE)]
-    for timed in (words, [word | {"start": None, "end": None} for word in words]):
+    words = [Word(text, index / 10, index / 10 + 0.1) for index, text in enumerate(HOSTILE)]
+    for timed in (words, [Word(word.word) for word in words]):
         for name in ("demo/$x_{/1", "demo/$x^2$/1", f"demo/{'x' * 240}/1"):
             found = test_show.tracks(name=name, words=timed, notes=["no vision: $\\frac{"])
             texts: list[object] = []

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -29,7 +29,7 @@ from pipeline import assemble, features, paths, tables, text
 from pipeline.errors import MediaError, RawmsaError, Reason, TableError
 from pipeline.media import Media
 from pipeline.params import Limits
-from pipeline.tables import Column, Frames
+from pipeline.tables import Column, Frames, Word
 from tests import clips as videos
 
 ROOT = Path(__file__).parents[1]
@@ -63,9 +63,7 @@ def content() -> Content:
     """Six seconds at 10 frames a second, each frame its number; a word a second, said in its first half."""
     x = np.arange(60, dtype=np.float32)[:, None]
     frames = Frames(np.arange(60) / 10, x, np.ones(60, bool))
-    words = [
-        {"word": word, "start": i, "end": i + 0.5} for i, word in enumerate(["so", "this", "is", "not", "that", "good"])
-    ]
+    words = [Word(word, i, i + 0.5) for i, word in enumerate(["so", "this", "is", "not", "that", "good"])]
     facts = Media(True, False, 6.0, *[None] * 6, 0, 0.0, 0.0, ())
     return Content(facts, words, {"audio": frames, "vision": None}, [])
 
@@ -93,23 +91,23 @@ def test_a_window_is_shaped_as_a_clip_of_its_own() -> None:
 
 
 def test_a_window_to_the_end_has_what_comes_late() -> None:
-    late = content()
-    late.words[-1]["end"] = 9.0  # as recognisers have it
+    whole = content()
+    late = replace(whole, words=[*whole.words[:-1], replace(whole.words[-1], end=9.0)])  # as recognisers have it
     assert work.cut(late, 4.0, 6.0).words == late.words[4:]
     assert work.cut(late, 3.0, 5.0).words == late.words[3:5]
 
 
 def test_a_window_of_an_aligned_run_has_a_frame_a_token() -> None:
     taken = predict.inputs(work.cut(content(), 1.0, 3.0), made(aligned=True))
-    assert len(taken["tokens"]["input_ids"]) == 4  # [CLS] this is [SEP]
+    assert len(taken["tokens"].input_ids) == 4  # [CLS] this is [SEP]
     assert taken["x_audio"][:, 0].tolist() == pytest.approx([np.nan, 12.0, 22.0, np.nan], nan_ok=True)
 
 
 def test_words_without_times_are_in_no_window() -> None:
-    untimed = content()
-    untimed.words[2]["start"] = None
+    whole = content()
+    untimed = replace(whole, words=[replace(whole.words[0], start=None), *whole.words[1:]])
     taken = predict.inputs(work.cut(untimed, 0.0, 4.0), made())
-    assert taken["transcript"] == "" and taken["tokens"]["input_ids"] == [] and len(taken["x_audio"]) == 5
+    assert taken["transcript"] == "" and taken["tokens"].input_ids == [] and len(taken["x_audio"]) == 5
 
 
 def test_leans_are_of_heads_that_are_known_to_be_good() -> None:

@@ -15,11 +15,11 @@ import numpy as np
 
 from app import predict
 from app.predict import Content
-from pipeline import assemble, features, params, tables
+from pipeline import assemble, params, tables
 from pipeline.assemble import align
 from pipeline.datasets import ingest
 from pipeline.errors import MediaError, Reason
-from pipeline.tables import Column, Frames
+from pipeline.tables import Column, FeatureRow, Frames, Tokens, TokensRow
 from report import player, proxy
 from report.tracks import Modality
 
@@ -123,8 +123,8 @@ def cut(content: Content, start: float, end: float) -> Content:
     """
     until = np.inf if end >= content.facts.seconds else end
     frames = {modality: found and _between(found, start, until) for modality, found in content.frames.items()}
-    timed = content.words if align.timed(content.words) else []
-    words = [word for word in timed if start <= (word["start"] + word["end"]) / 2 < until]
+    timed = align.spans(content.words, None) if align.timed(content.words) else []
+    words = [word for word, span in zip(content.words, timed, strict=False) if start <= sum(span) / 2 < until]
     return replace(content, words=words, frames=frames)
 
 
@@ -151,17 +151,17 @@ def _read(job: Job, file: Path, begin: partial[None]) -> Content:
         raise MediaError(error.reason, f"{told} Cut it, or raise the limit.") from None
 
 
-def _write(job: Job, folder: Path, name: str, content: Content, tokens: dict[str, list[int]]) -> None:
+def _write(job: Job, folder: Path, name: str, content: Content, tokens: Tokens) -> None:
     """The features as the stages write them, of this clip alone: <modality>.parquet, of what the run takes."""
     for modality, found in content.frames.items():
         if recipe := predict.recipe(modality, job.made):
             metadata = recipe.metadata()
             width = len(metadata["columns"])
-            row = {"id": name, "status": "ok" if found else "absent", "reason": None}
-            table = features.table([{**row, "frames": found or Frames.none(width)}], width)
+            row = FeatureRow(name, "ok" if found else "absent", found or Frames.none(width))
+            table = tables.feature_table([row], width)
             tables.write(folder / f"{modality}.parquet", table, metadata)
     metadata = {key: value for key, value in job.made["extraction"]["text"].items() if key != "dataset"}
-    tables.write(folder / "text.parquet", tables.rows(tables.TOKENS, [{"id": name, **tokens}]), metadata)
+    tables.write(folder / "text.parquet", tables.table_of(TokensRow, [TokensRow(id=name, **vars(tokens))]), metadata)
 
 
 def _player(job: Job, content: Content, file: Path) -> dict[str, Any]:
@@ -203,7 +203,7 @@ def _predicted(job: Job, content: Content) -> list[dict[str, float | None]]:
 
 
 def _something(inputs: dict[str, Any]) -> bool:
-    return any(len(x) for x in (inputs["tokens"]["input_ids"], inputs["x_audio"], inputs["x_vision"]))
+    return any(len(x) for x in (inputs["tokens"].input_ids, inputs["x_audio"], inputs["x_vision"]))
 
 
 def _heads(job: Job) -> dict[str, float | None]:

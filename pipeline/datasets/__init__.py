@@ -17,9 +17,9 @@ from pipeline.datasets.imported import Imported
 from pipeline.datasets.labels import Row
 from pipeline.datasets.match import Clip, Matcher
 from pipeline.datasets.refusal import Refusal, printable
-from pipeline.datasets.sidecars import Cue
 from pipeline.datasets.split import Kind, Shares
 from pipeline.errors import DatasetError, Reason
+from pipeline.tables import Cue
 
 __all__ = ["Clip", "Dataset", "Refusal", "Shares", "Text", "discover", "read"]
 
@@ -102,5 +102,5 @@ def _text(clip: Clip, folder: Path, contents: Contents, refused: list[Refusal]) 
             refused.append(Refusal(printable(folder / path), Reason.SIDECAR, str(error), id=clip.id))
             continue
         if text:
-            return Text("sidecar", text, cues)
+            return Text("sidecar", text, [Cue(**cue) for cue in cues])
     return Text(None, None, [])

@@ -14,14 +14,15 @@ import numpy as np
 import pyarrow as pa
 import yaml
 
-from pipeline import features, paths, tables
+from pipeline import paths, tables
 from pipeline.assemble import FRAMES
 from pipeline.datasets import description, folder
 from pipeline.errors import DatasetError
 from pipeline.files import sha256
 from pipeline.mmsa import pickles
 from pipeline.mmsa.pickles import Array
-from pipeline.tables import IMPORTED, SPLITS, Frames
+from pipeline.tables import IMPORTED, SPLITS, FeatureRow, Frames, TokensRow
+from pipeline.text import NO_WORD
 
 VERSION = 1  # of what is made of a file
 SEPARATOR = "$_$"  # between video_id and clip_id
@@ -255,28 +256,33 @@ def _write_features(part: Path, clips: list[Clip], splits: list[Split], sha256: 
 def _token_groups(clips: list[Clip]) -> Iterator[pa.Table]:
     for start in range(0, len(clips), CHUNK):
         chunk = clips[start : start + CHUNK]
-        yield tables.rows(tables.TOKENS, (_token_row(clip.id, clip.split.tokens(clip.index)) for clip in chunk))
+        yield tables.table_of(TokensRow, (_token_row(clip.id, clip.split.tokens(clip.index)) for clip in chunk))
 
 
-def _token_row(id: str, ids: np.ndarray) -> dict[str, Any]:
-    same = {"attention_mask": [1] * len(ids), "token_type_ids": [0] * len(ids), "word": [-1] * len(ids)}
-    return {"id": id, "input_ids": ids.tolist(), **same}
+def _token_row(id: str, ids: np.ndarray) -> TokensRow:
+    count = len(ids)
+    return TokensRow(
+        id=id,
+        input_ids=ids.tolist(),
+        attention_mask=[1] * count,
+        token_type_ids=[0] * count,
+        word=[NO_WORD] * count,
+    )
 
 
 def _frame_groups(modality: str, clips: list[Clip], width: int) -> Iterator[pa.Table]:
     """Row groups of about tables.ROW_GROUP_BYTES."""
-    records: list[dict[str, Any]] = []
+    rows: list[FeatureRow] = []
     size = 0
     for clip in clips:
         frames = clip.split.frames(modality, clip.index)
-        status = "ok" if len(frames.x) else "absent"
-        records.append({"id": clip.id, "status": status, "reason": None, "frames": frames})
+        rows.append(FeatureRow(clip.id, "ok" if len(frames.x) else "absent", frames))
         size += frames.x.nbytes
-        if size >= tables.ROW_GROUP_BYTES or len(records) == CHUNK:
-            yield features.table(records, width)
-            records, size = [], 0
-    if records:
-        yield features.table(records, width)
+        if size >= tables.ROW_GROUP_BYTES or len(rows) == CHUNK:
+            yield tables.feature_table(rows, width)
+            rows, size = [], 0
+    if rows:
+        yield tables.feature_table(rows, width)
 
 
 def _summary(dataset: str, splits: list[Split], again: list[str]) -> str:

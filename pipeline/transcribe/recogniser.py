@@ -14,7 +14,8 @@ from pipeline import assets
 from pipeline.errors import AssetError
 from pipeline.flags import Flag, Flagged
 from pipeline.params import Block
-from pipeline.transcribe.words import Word, timed
+from pipeline.tables.spoken import Word
+from pipeline.transcribe.words import timed
 
 VERSION = 1  # raise it when `hear` yields something else for the same sound, params and model
 NONE = "none"
