@@ -8,9 +8,9 @@ from typing import Any
 import torch
 import yaml
 
-import model
+from model import networks
 from model.encoders import vectors
-from model.networks import build
+from model.networks import build, find
 from model.networks.base import BaseNetwork
 from model.records import Batch
 from model.training.batch import Clips
@@ -19,7 +19,9 @@ from pipeline import tables
 from tests import tiny
 
 BLOCKS: dict[str, Any] = yaml.safe_load((Path(__file__).parents[1] / "params.yaml").read_text())["networks"]
-FILES = sorted(file.stem for file in Path(model.__file__).parent.glob("*.py") if "class Network(" in file.read_text())
+FILES = sorted(
+    file.stem for file in Path(str(networks.__file__)).parent.glob("*.py") if "class Network(" in file.read_text()
+)
 TEXT = 32  # columns of a token's vector
 TAV = ("text", "audio", "vision")
 
@@ -79,7 +81,7 @@ def network(name: str, seed: int = 0, without: Sequence[str] = (), **changes: An
     """The network, its BERT tiny where it trains one along; without: modalities that the data set lacks."""
     encoder = None
     if text(name) == vectors.FINETUNED and "text" not in without:
-        encoder = tiny.bert(pooler=model.find(name).POOLER)
+        encoder = tiny.bert(pooler=find(name).POOLER)
     widths = {m: 0 if m in without else width for m, width in {"text": TEXT, **tiny.WIDTHS}.items()}
     dims = tiny.dims(encoder, widths["audio"], widths["vision"], text=widths["text"])
     torch.manual_seed(seed)
@@ -98,7 +100,7 @@ def clips(name: str, split: str | None = None, without: Sequence[str] = (), **ma
 
 def hyper(name: str, **fit: Any) -> Hyper:
     """With one learning rate for all groups."""
-    groups = {group: Group(lr=0.01, weight_decay=0.0) for group in model.find(name).GROUPS}
+    groups = {group: Group(lr=0.01, weight_decay=0.0) for group in find(name).GROUPS}
     return Hyper(text=text(name), architecture=ARCHITECTURES[name], groups=groups, fit=Fit(**tiny.FIT | fit))
 
 

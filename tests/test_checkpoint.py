@@ -273,7 +273,7 @@ def test_seeds_need_a_default(project: Path):
             {"networks": {"self_mm": CHOICE | {"values": "mine"}}},
             "values has made, but train.networks or experiment.networks names 'mine'",
         ),
-        ({"networks": {"selfmm": CHOICE}}, "names 'selfmm', but there is no model/selfmm.py with a Network"),
+        ({"networks": {"selfmm": CHOICE}}, "names 'selfmm', but there is no model/networks/selfmm.py with a Network"),
         ({"seeds": {"default": [1], "made": [1, 1]}}, r"train.seeds.made: found \[1, 1\].* expected each once"),
         ({"seeds": {"default": [-1]}}, "train.seeds.default.0: found -1, .* greater than or equal to 0"),
         ({"seeds": {"default": []}}, r"train.seeds.default: found \[\], list should have at least 1 item"),
@@ -411,7 +411,7 @@ def test_without_tables_nothing_is_written(project: Path, stage: Any):
     (paths.RUNS / "made").mkdir(parents=True)
     before = sorted(project.rglob("*"))
     with pytest.raises(TableError, match="data/tables is not there"):
-        stage.main()
+        stage.run()
     assert sorted(project.rglob("*")) == before
     assert paths.METRICS.read_text() == "kept"
 

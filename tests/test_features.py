@@ -176,10 +176,12 @@ def test_a_clip_too_short_to_hear_has_no_frames(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("extractor", "smaller"), [("egemaps", {"BLOCK": 300, "CONTEXT": 250}), ("mfcc", {"BLOCK": 400})]
+    ("extractor", "smaller", "rounding"),
+    # mfcc multiplies matrices as long as a block, and some BLAS kernels round by the length
+    [("egemaps", {"BLOCK": 300, "CONTEXT": 250}, 0.0), ("mfcc", {"BLOCK": 400}, 2e-4)],
 )
 def test_where_a_long_sound_is_cut_shows_in_no_value(
-    extractor: str, smaller: dict[str, int], monkeypatch: pytest.MonkeyPatch
+    extractor: str, smaller: dict[str, int], rounding: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     voices = [glottis.voice(f0, 1.0, vowel, seconds=3.0, silent=[(1.5, 1.6)], noise=0.02).sound for f0, vowel in VOICES]
     sound = np.concatenate([voices[0], 0.01 * voices[1], voices[2], np.zeros(77)]).astype(np.float32)
@@ -191,7 +193,7 @@ def test_where_a_long_sound_is_cut_shows_in_no_value(
     parts = chosen.extract(clip)
     assert len(whole.times) > 890
     np.testing.assert_array_equal(parts.times, whole.times)
-    np.testing.assert_array_equal(parts.x, whole.x)
+    np.testing.assert_allclose(parts.x, whole.x, rtol=rounding / 100, atol=rounding)
 
 
 @pytest.fixture

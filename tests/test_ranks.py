@@ -199,7 +199,7 @@ def processes_in(folder: Path) -> list[str]:
 def test_a_stage_trains_a_run_by_several_processes_killed_or_not(
     trainable: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    command = [sys.executable, "-c", "from stages import train\nif __name__ == '__main__': train.run()"]
+    command = [sys.executable, "-c", "from stages import train\nif __name__ == '__main__': train.main()"]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
     folder = paths.run("made", "self_mm", 1)
     curves = {}

@@ -282,15 +282,16 @@ def test_how_often_a_training_is_kept_decides_no_run(trainable: Path) -> None:
 
 SLOW = """
 import time
-from model import fit
-from stages import train
+from model import train
+from model.training import fit
 
 whole = fit.forward
 def slowed(*x):
     time.sleep(0.02)
     return whole(*x)
 fit.forward = slowed
-from pipeline import workers
+from pipeline.execution import workers
+from pipeline.execution.tasks import Outcome
 workers.run = lambda function, tasks, **_: (Outcome(i, function(task), None) for i, task in enumerate(tasks))
 train.run()
 """

@@ -109,7 +109,7 @@ def test_pruning_waits_for_runs_of_other_checkouts(tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("RAWMSA_CACHE", str(tmp_path / "shared"))
     code = """
 import sys
-from pipeline import workers
+from pipeline.execution import locks
 with locks.lock(sys.argv[1], alone=len(sys.argv) > 2):
     print("held", flush=True)
     sys.stdin.readline()
@@ -141,7 +141,7 @@ def test_workers_end_with_a_killed_parent(tmp_path: Path) -> None:
     note = tmp_path / "worker.pid"
     code = f"""
 import os, sys, time
-from pipeline import workers
+from pipeline.execution import workers
 from tests.test_workers import sleep_and_tell
 if __name__ == "__main__":
     list(workers.run(sleep_and_tell, [{str(note)!r}], title="test", workers=1, threads=1, limits=None))
@@ -159,7 +159,7 @@ if __name__ == "__main__":
 
 @pytest.mark.parametrize("adopted", [False, True])
 def test_a_stage_whose_dvc_was_killed_before_it_could_look_does_not_go_on(adopted: bool) -> None:
-    code = "from pipeline import workers; die_with_dvc(); print('goes on')"
+    code = "from pipeline.execution.platform import die_with_dvc; die_with_dvc(); print('goes on')"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", code]  # of another process group than its parent, as init is for an orphan
     done = subprocess.run(command, env=environment, text=True, capture_output=True, start_new_session=adopted)
