@@ -20,13 +20,17 @@ def main(prune: bool) -> None:
         ):  # a stage that runs, here or elsewhere, must not lose what it makes
             freed = cache.prune()
         print(f"Freed {freed / 2**20:,.1f} MiB.")
-    table = Table("kind", "parameter set", "entries", "MiB", title=escape(str(paths.cache())))
+    table = Table("kind", "project", "parameter set", "entries", "MiB", title=escape(str(paths.cache())))
     for line in cache.usage():
-        used_by = "[dim]no parameter set[/dim]" if line.params is None else escape(_short(line.params))
-        table.add_row(line.kind, used_by, str(line.entries), f"{line.bytes / 2**20:,.1f}")
+        used_by = "[dim]no parameter set[/dim]" if line.project is None else escape(_short(line.params))
+        table.add_row(line.kind, _project(line), used_by, str(line.entries), f"{line.bytes / 2**20:,.1f}")
     table.add_section()
-    table.add_row("all", "", "", f"{cache.size() / 2**20:,.1f}")
+    table.add_row("all", "", "", "", f"{cache.size() / 2**20:,.1f}")
     Console().print(table)
+
+
+def _project(line: cache.Usage) -> str:
+    return "this" if line.project == str(paths.project()) else escape(line.project or "")
 
 
 def _short(params: object) -> str:

@@ -5,7 +5,8 @@ whatever params.yaml says today; the recogniser is params.yaml's.
 """
 
 import json
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,8 @@ def predict(clips: Sequence[Path | str], run: str | None = None) -> list[dict[st
     use_threads(threads)
     folder = located(run)
     made = run_files.describe(folder)
+    for line in differences(made):
+        print(f"predict: {line}", file=sys.stderr)
     records = _prepare_all([Path(clip) for clip in clips], made, threads)
     usable = [record for record in records if record["error"] is None]
     for record, output in zip(usable, outputs(usable, folder, made), strict=True):
@@ -106,13 +109,22 @@ def recipe(modality: str, made: dict[str, Any]) -> features.Recipe | None:
             f"The run was trained on imported {modality} features, which nothing here can extract from a video. "
             "Name a run that was trained on videos: --run <dataset>/<network>"
         )
-    chosen = features.recipe(modality, _options(recorded))
-    if recorded["version"] != chosen.module.VERSION:
-        raise TableError(
-            f"The run was trained on version {recorded['version']} of {modality}.{recorded['extractor']}, "
-            f"installed is {chosen.module.VERSION}. Train it anew with: dvc repro"
-        )
-    return chosen
+    return features.recipe(modality, _options(recorded))
+
+
+def differences(made: dict[str, Any]) -> Iterator[str]:
+    """Where this installation extracts with another library or model than the run of `made` was trained on: a line each."""
+    for modality in assemble.FRAMES:
+        chosen = recipe(modality, made)
+        if chosen is None:
+            continue
+        recorded = made["extraction"][modality]
+        for name, installed in (("library", chosen.library), ("asset_sha256", chosen.asset)):
+            if recorded[name] != installed:
+                yield (
+                    f"the run was trained on {modality} of {recorded['extractor']} with {name} {recorded[name]}, installed is "
+                    f"{installed}: predictions may differ. Install the former, or train again with: dvc repro"
+                )
 
 
 def inputs(content: Content, made: dict[str, Any]) -> dict[str, Any]:

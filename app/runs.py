@@ -111,8 +111,8 @@ def _runs(every: bool) -> list[Run]:
     """By data set, network and seed, those of data/runs before the others."""
     placed = [_run(file, tables.read_json(file).get("key", ""), True) for file in paths.RUNS.glob(f"*/*/{RUN}")]
     known = {run.key for run in placed}
-    entries = cache.Store(RUNS).root.glob(f"??/{'[0-9a-f]' * cache.KEY_LENGTH}/{RUN}") if every else ()
-    cached = [_run(file, file.parent.name, False) for file in entries if file.parent.name not in known]
+    entries = cache.Store(RUNS).root.glob(f"??/{'[0-9a-f]' * cache.KEY_LENGTH}/{cache.CONTENT}/{RUN}") if every else ()
+    cached = [_run(file, file.parents[1].name, False) for file in entries if file.parents[1].name not in known]
     return sorted(
         placed + cached,
         key=lambda run: (

@@ -95,7 +95,7 @@ def main(dataset: str, network: str | None, draws: int | None) -> None:
         flush=True,
     )
     try:
-        jobs.compute(missing, lambda: (), "tune", lambda task: _title(tasks[task.key][0], task))
+        jobs.compute(missing, lambda done: (), "tune", lambda task: _title(tasks[task.key][0], task))
     except StageError as error:
         if 2 * sum(draw.trained for draw in drawn) < len(drawn):
             raise

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from pipeline import assets, features, media, params, paths, tables
+from pipeline import assets, feature_shards, features, media, params, paths, tables
 from pipeline.execution import workers
 from pipeline.tables.frames import Clip
 from report.tables import Table, markdown
@@ -253,7 +253,7 @@ def _parquet(clips: list[tuple[Path, float]]) -> tuple[float, float]:
     def work() -> None:
         with tempfile.TemporaryDirectory() as folder:
             for width, some in records.items():
-                tables.write(Path(folder) / f"{width}.parquet", features.table(some, width))
+                tables.write(Path(folder) / f"{width}.parquet", feature_shards.table(some, width))
 
     return _timed(work)
 

@@ -260,7 +260,7 @@ def _ours(benchmark: Benchmark, choice: jobs.Choice, seed: int) -> peer_table.Re
 
     def train() -> None:
         print(f"peer: ours, {benchmark.network}, {choice.preset}, seed {seed}", flush=True)
-        jobs.compute(jobs.missing([task]), lambda: [], "peer")
+        jobs.compute(jobs.missing([task]), lambda done: [], "peer")
         peer_runner.write(file, {"side": "ours", "seed": seed, "asked": asked, **_of_cache(task)})
 
     return _had(file, asked, train)

@@ -56,7 +56,7 @@ def run() -> None:
     missing = jobs.missing(tasks)
     failure = None
     try:
-        jobs.compute(missing, lambda: (), "experiment")
+        jobs.compute(missing, lambda done: (), "experiment")
     except StageError as error:  # the experiments that it does not touch are made all the same
         failure = error
     shutil.rmtree(paths.EXPERIMENTS, ignore_errors=True)
@@ -77,12 +77,17 @@ def run() -> None:
 
 def _plans(dataset: str, names: Sequence[str], seeds: Sequence[int]) -> Iterator[Plan]:
     networks = _networks()
+    try:
+        source = jobs.source(dataset)  # hashes the whole table: once for all its experiments
+    except StageError as error:
+        for name in names:
+            print(f"experiment: {dataset}/{name} is not made: {error}")
+        return
+    table = tables.read_arrow(source.file)
     for name in names:
-        if why := unable(name, dataset):
+        if why := experiments.unable(name, table, list(networks)):
             print(f"experiment: {dataset}/{name} is not made: {why}")
             continue
-        source = jobs.source(dataset)
-        table = tables.read_arrow(source.file)
         found = list(_possible(dataset, experiments.rows(name, table, list(networks)), table))
         yield Plan(name, source, list(_rows(source, found, networks, seeds)))
 

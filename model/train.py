@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -46,9 +46,11 @@ class Params(params.Block):
 def run() -> None:
     options = params.load("train", Params)
     tasks = [task for dataset in tables.datasets_of(paths.TABLES) for task in _tasks(dataset, options)]
-    computed = jobs.compute(jobs.missing(tasks), lambda: _kept(tasks, options.keep), "train")
-    kept = _kept(tasks, options.keep)
-    computed += jobs.compute(jobs.missing(kept, WEIGHTS), lambda: _kept(tasks, options.keep), "train")
+    missing = jobs.missing(tasks)
+    there = set(tasks) - set(missing)
+    computed = jobs.compute(missing, lambda done: _kept(tasks, there.union(done), options.keep), "train")
+    kept = _kept(tasks, tasks, options.keep)
+    computed += jobs.compute(jobs.missing(kept, WEIGHTS), lambda done: kept, "train")
     _place(tasks, kept)
     used = {"train": options.model_dump(), "networks": params.read()["networks"]}
     cache.Store(RUNS).remember(used, [task.key for task in tasks])
@@ -78,9 +80,9 @@ def _tasks(dataset: str, options: Params) -> list[Task]:
     return tasks
 
 
-def _kept(tasks: Sequence[Task], keep: str) -> list[Task]:
-    """Of the runs that are there, those whose weights stay: of each group the lowest validation MAE, or all, or none."""
-    there = [task for task in tasks if cache.Store(RUNS).find(task.key)]
+def _kept(tasks: Sequence[Task], done: Collection[Task], keep: str) -> list[Task]:
+    """Of the runs that are done, those whose weights stay: of each group the lowest validation MAE, or all, or none."""
+    there = [task for task in tasks if task in done]
     if keep == "best":
         return [min(seeds, key=jobs.valid_mae) for _, seeds in groupby(there, key=lambda task: task.group)]
     return there if keep == "all" else []

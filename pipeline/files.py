@@ -1,6 +1,7 @@
 """Hashes of files: which one a file is, and whether it is still that one."""
 
 import hashlib
+import json
 from pathlib import Path
 
 DIGITS = 12  # of a hash in a message
@@ -10,6 +11,14 @@ def sha256(file: Path) -> str:
     """The SHA-256 of a file's bytes, in hexadecimal."""
     with file.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def tree_sha256(path: Path) -> str:
+    """The same of a file; of a folder one hash of its files' names and contents, e.g. of a model's folder."""
+    if not path.is_dir():
+        return sha256(path)
+    found = {file.relative_to(path).as_posix(): sha256(file) for file in path.rglob("*") if file.is_file()}
+    return hashlib.sha256(json.dumps(sorted(found.items())).encode()).hexdigest()
 
 
 def altered(file: Path, expected: str) -> str | None:

@@ -18,13 +18,13 @@ import numpy as np
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 
 from pipeline import assets
+from pipeline.blocks import Block, Share
 from pipeline.errors import MediaError, Reason
 from pipeline.execution.platform import die_with_parent
 from pipeline.flags import Flag, Flagged
-from pipeline.params import Block, Share
 
+LIBRARIES = ("av", "ffmpeg-python", "imageio-ffmpeg")
 SAMPLE_RATE = 16_000
-PROBE_VERSION = 2  # raise it when probe's answer for the same file changes
 VIDEOS = frozenset(
     {"3gp", "avi", "flv", "m2ts", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "mts", "ogv", "ts", "webm", "wmv"}
 )

@@ -1,14 +1,13 @@
 """params.yaml, block by block, checked by pydantic. No model has a default: DVC cannot see one in code."""
 
 from collections.abc import Mapping
+from copy import deepcopy
+from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import yaml
 from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
     NonNegativeFloat,
     PositiveFloat,
     PositiveInt,
@@ -17,18 +16,12 @@ from pydantic import (
 )
 
 from pipeline import paths
+from pipeline.blocks import Block, Share
 from pipeline.errors import ParamsError
 
 T = TypeVar("T")
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # a grid reads the file hundreds of times; C is ten times faster
-Share = Annotated[float, Field(ge=0, le=1)]
 Executor = Literal["local", "ray"]
-
-
-class Block(BaseModel):
-    """A block of params.yaml: every key required, no other key allowed."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Limits(Block):
@@ -70,9 +63,14 @@ def read(file: Path = paths.PARAMS) -> dict[str, Any]:
     if not file.is_file():
         raise ParamsError(f"No {file} in {Path.cwd()}. Run rawmsa from the project's folder, where dvc.yaml lies.")
     try:
-        return dict(yaml.load(file.read_text(), LOADER))  # noqa: S506  a SafeLoader, see above
+        return deepcopy(_parsed(file.read_text()))
     except (yaml.YAMLError, ValueError, TypeError) as error:
         raise ParamsError(f"{file} is not a YAML mapping of blocks: {error}") from None
+
+
+@lru_cache(maxsize=4)  # a grid asks for a block hundreds of times; its text says whether the file has changed
+def _parsed(text: str) -> dict[str, Any]:
+    return dict(yaml.load(text, LOADER))  # noqa: S506  a SafeLoader, see above
 
 
 def flat(nested: Mapping[str, Any]) -> dict[str, Any]:

@@ -61,14 +61,16 @@ def experiment(dataset: str, name: str) -> Path:
 
 
 def cache() -> Path:
-    """The clip and run cache: RAWMSA_CACHE, else under the main checkout's .dvc/tmp.
-
-    DVC gives every stage DVC_ROOT, the main checkout even in a temporary or queued experiment,
-    so that all experiments share one cache; git and DVC both ignore .dvc/tmp.
-    """
+    """The clip and run cache: RAWMSA_CACHE, else under the main checkout's .dvc/tmp, so that all experiments share one;
+    git and DVC both ignore .dvc/tmp."""
     if chosen := os.environ.get("RAWMSA_CACHE"):
         return Path(chosen)
-    return Path(os.environ.get("DVC_ROOT", ".")) / ".dvc" / "tmp" / "rawmsa"
+    return project() / ".dvc" / "tmp" / "rawmsa"
+
+
+def project() -> Path:
+    """The main checkout, also in a temporary or queued experiment of DVC, which gives every stage DVC_ROOT."""
+    return Path(os.environ.get("DVC_ROOT", ".")).resolve()
 
 
 def log(key: str) -> Path:

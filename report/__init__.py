@@ -25,7 +25,7 @@ def write(options: Params) -> list[Dataset]:
 
     Raises TableError where ingest's or evaluate's files are missing.
     """
-    from report import experiments, explore, facts, page, published, tables
+    from report import experiments, explore, facts, films, page, published, tables
 
     datasets, metrics = facts.read(), read_json(paths.METRICS)
     results = tables.results(datasets, metrics)
@@ -35,10 +35,13 @@ def write(options: Params) -> list[Dataset]:
     made = [(r, page.may_show(data, options)) for data in datasets for r in experiments.ordered(data.experiments)]
     paths.REPORT.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(paths.REPORT / explore.MEDIA, ignore_errors=True)
-    found = []
-    for data in datasets:
-        shown = page.may_show(data, options)
-        found.append(explore.content(data, titles, shown, shown and explore.media(data, options.films)))
+    shown = {data.name: page.may_show(data, options) for data in datasets}
+    clips = [row for data in datasets if shown[data.name] for row in data.clips.values()]
+    played = films.made(clips) if options.films else {}
+    found = [
+        explore.content(data, titles, shown[data.name], shown[data.name] and explore.media(data, played))
+        for data in datasets
+    ]
     files = (
         plots
         | experiments.files(made)

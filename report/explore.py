@@ -7,6 +7,7 @@ media/<dataset>/<place>.mp4 and .js, since a page opened from disk may load scri
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import pyarrow as pa
 
 from pipeline import paths, tables
 from pipeline.tables import MODALITIES, UNIMODAL, Word
-from report import player, plots, proxy, tracks
+from report import player, plots, tracks
 from report.facts import Dataset, Row, Run, ulabels
 from report.tables import model_name
 from report.tracks import Modality
@@ -55,21 +56,21 @@ def content(data: Dataset, titles: Mapping[str, str], shown: bool, playable: boo
     }
 
 
-def media(data: Dataset, films: bool) -> bool:
-    """Write what plays the data set's clips; whether there is anything."""
+def media(data: Dataset, films: Mapping[tuple[str, str], Path]) -> bool:
+    """Write what plays the data set's clips; whether there is anything. films: by data set and clip (report/films.py)."""
     if not data.clips:
         return False
     folder = paths.REPORT / MEDIA / data.name
     folder.mkdir(parents=True)
-    made = proxy.made(list(data.clips.values())) if films else {}
     words = _words(data)
     audio, vision = (_in_order(tracks.modalities(name, data.name)) for name in ("audio", "vision"))
     for place, (clip, row) in enumerate(data.clips.items()):
         size = (row["width"], row["height"]) if row["width"] and row["height"] else None
         told = player.content(row["seconds"] or 0.0, words.get(clip, []), audio(clip), vision(clip), size)
-        if clip in made:
-            shutil.copyfile(made[clip], folder / f"{place}.mp4")
-        told["film"] = ("vision" if row["has_vision"] else "audio") if clip in made else None
+        film = films.get((data.name, clip))
+        if film:
+            shutil.copyfile(film, folder / f"{place}.mp4")
+        told["film"] = ("vision" if row["has_vision"] else "audio") if film else None
         (folder / f"{place}.js").write_text(f"rawmsa.clip({_json(told)});\n")
     return True
 

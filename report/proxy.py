@@ -1,6 +1,6 @@
 """A clip as a small film for a web page: H.264 and AAC in MP4, which every browser plays; equal clips, equal bytes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -9,37 +9,17 @@ from typing import Any
 import av
 import numpy as np
 
-from pipeline import media, params
+from pipeline import media
 from pipeline.errors import MediaError, Reason
-from pipeline.execution import cache, workers
 
 Row = dict[str, Any]  # of tables.CLIPS
-Task = tuple[Row, str]  # and its key in the cache
 
-VERSION = 1  # of what is written
 FPS = 15
 WIDTH = 320  # pixels at most
 BLOCK = 1024  # samples that an AAC frame holds
 SOUND_BITS = 48_000  # a second
 # More threads may give other bytes, and so may the macroblock tree (docs/decisions.md).
 PICTURE = {"preset": "veryfast", "crf": "28", "threads": "1", "x264-params": "mbtree=0"}
-
-
-def made(clips: Sequence[Row]) -> dict[str, Path]:
-    """The films of these clips by id, each made once; a clip whose film cannot be made has none, and that is said."""
-    keys = {row["id"]: _key(row) for row in clips if row["path"] and (row["has_audio"] or row["has_vision"])}
-    store = cache.Store("proxy")
-    store.remember({"version": VERSION}, list(keys.values()))
-    missing = {keys[row["id"]]: row for row in clips if row["id"] in keys and store.find(keys[row["id"]]) is None}
-    tasks = [(row, key) for key, row in missing.items()]
-    limits = params.load("limits", params.Limits).model_copy(update={"max_failed_fraction": 1.0})
-    outcomes = workers.run(
-        _make, tasks, title="report", workers=params.workers(), threads=params.threads(), limits=limits
-    )
-    for outcome in outcomes:
-        if outcome.failure:
-            print(f"report: {tasks[outcome.index][0]['id']} has no film on the page: {outcome.failure.message}")
-    return {clip: store.path(key) for clip, key in keys.items() if store.path(key).exists()}
 
 
 def write(out: Path, clip: Row) -> None:
@@ -65,18 +45,6 @@ def write(out: Path, clip: Row) -> None:
             container.mux(heard.encode(_block(sound, position)))
         for track in filter(None, (shown, heard)):
             container.mux(track.encode(None))
-
-
-def _make(task: Task) -> None:
-    """In a worker: one film into the cache."""
-    clip, key = task
-    with cache.Store("proxy").put(key) as part:
-        write(part, clip)
-
-
-def _key(clip: Row) -> str:
-    told = ("sha256", "start", "end", "seconds", "has_audio", "has_vision")
-    return cache.key(version=VERSION, av=av.__version__, **{name: clip[name] for name in told})
 
 
 def _pictures(path: Path, clip: Row) -> Iterator[np.ndarray]:

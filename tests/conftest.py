@@ -48,7 +48,7 @@ def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
     """Append to a source file, e.g. ("model/networks/tfn.py", "CHANGED = 1"): of a copy, which fingerprints then read."""
     from pipeline.execution import fingerprint
 
-    caches = (fingerprint.closure, fingerprint._imports, fingerprint._parsed)
+    caches = [function for function in vars(fingerprint).values() if hasattr(function, "cache_clear")]
     copy = tmp_path / "sources"
     for room in fingerprint.ROOMS:
         shutil.copytree(fingerprint.ROOT / room, copy / room, ignore=shutil.ignore_patterns("__pycache__"))

@@ -108,7 +108,7 @@ def outputs(project: Path) -> dict[str, str]:
 
 def entries(project: Path) -> dict[str, tuple[int, int]]:
     """Inode and time of change of all that the cache holds."""
-    found = (path for path in (project / CACHE).glob("*/??/*") if len(path.name) == 64)
+    found = (project / CACHE).glob("*/??/*/content")
     return {str(path.relative_to(project)): (path.stat().st_ino, path.stat().st_mtime_ns) for path in found}
 
 

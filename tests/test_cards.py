@@ -174,7 +174,7 @@ def test_a_data_card_tells_what_made_the_features_and_whose_licences_they_have(e
     rows = projects.clips("mosi")
     rows[2] |= {"source": "recogniser", "model": "packaged"}
     projects.ingest(({"name": "mosi"}, rows))
-    made = {"extractor": "egemaps", "version": 3, "library": "opensmile 2.6.0", "rate_hz": 100.0, "params": {"a": 1}}
+    made = {"extractor": "egemaps", "library": "opensmile 2.6.0", "rate_hz": 100.0, "params": {"a": 1}}
     frames = np.zeros((3, 1), np.float32)
     projects.features("mosi", "audio", ["Loudness"], {"v0/1": frames})
     table = tables.read(paths.features("audio", "mosi"))
@@ -182,7 +182,7 @@ def test_a_data_card_tells_what_made_the_features_and_whose_licences_they_have(e
     projects.write_features("audio", "mosi", table, made | {"columns": [{"name": "Loudness"}]})
     write()
     text = (DATASETS / "mosi.md").read_text()
-    told = 'egemaps, version 3, opensmile 2.6.0; 1 columns; 100 frames a second; {"a": 1}'
+    told = 'egemaps, opensmile 2.6.0; 1 columns; 100 frames a second; {"a": 1}'
     assert pairs(text)["audio"] == told and pairs(text)["Recogniser"] == "Whisper tiny.en"
     licences = text.split("## Provenance and licences")[1].split("##")[0]
     assert "- openSMILE, which" in licences and "- speech recogniser Whisper tiny.en: MIT" in licences

@@ -14,6 +14,7 @@ from app import experiment as command
 from model import experiment
 from model.measures import experiments, metrics, ulabels
 from model.measures.experiments import Row, Runs
+from model.training import jobs
 from model.training.jobs import hyper_of
 from pipeline import params, paths, tables
 from pipeline.errors import ParamsError, StageError
@@ -408,3 +409,12 @@ def test_the_command_line_knows_every_experiment():
     asked = command_line.experiment.__annotations__["name"]
     known = {name for one in get_args(asked) for kind in get_args(one) for name in get_args(kind)}
     assert known == set(experiments.NAMES)
+
+
+def test_a_table_is_hashed_once_for_all_its_experiments(project: Path, monkeypatch: pytest.MonkeyPatch):
+    _write(_table())
+    _params({})
+    seen, hashed = jobs._seen, []
+    monkeypatch.setattr(jobs, "_seen", lambda table: hashed.append(1) or seen(table))
+    assert len(list(experiment._plans("made", ["table1", "figure4", "figure5"], SEEDS))) == 3
+    assert len(hashed) == 1

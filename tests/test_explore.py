@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from pipeline import media, paths
+from pipeline.execution import cache
 from pipeline.tables import Column
 from pipeline.vision import landmarks
 from report import player, proxy, published, tables
@@ -226,3 +227,23 @@ def test_placed_undoes_freed() -> None:
         assert found is not None
         assert found[0] == pytest.approx(points[list(landmarks.IBUG), :2], abs=2e-4)
     assert landmarks.placed(np.zeros((1, 2)), ["a", "b"], (width, height)) is None
+
+
+def test_the_films_of_every_data_set_survive_a_prune(
+    in_process: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("RAWMSA_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(proxy, "write", lambda part, clip: part.write_text(clip["sha256"]))
+    sets = []
+    for name in ("one", "two"):
+        rows = clips(name)
+        film(rows)
+        for row in rows:
+            row |= {"sha256": f"{name} {row['id']}", "start": None, "end": None}
+        sets.append(({"name": name, "redistribute": True}, rows))
+    ingest(*sets)
+    write(films=True)
+    films = sorted((tmp_path / "cache/proxy").glob("??/*/content"))
+    assert {file.read_text().split()[0] for file in films} == {"one", "two"} and len(films) == 14
+    cache.prune()
+    assert sorted((tmp_path / "cache/proxy").glob("??/*/content")) == films

@@ -55,7 +55,7 @@ def test_a_full_disk_under_the_cache_is_told_and_costs_nothing_that_was_done(pro
     assert stage(project, "audio").returncode == 0
     whole = content(project / paths.features("audio", "own"))
     shutil.rmtree(project / paths.FEATURES)
-    entries = sorted((project / ".dvc/tmp/rawmsa/audio").glob("??/*"), key=lambda path: path.stat().st_size)
+    entries = sorted((project / ".dvc/tmp/rawmsa/audio").glob("??/*/content"), key=lambda path: path.stat().st_size)
     room = (entries[-1].stat().st_size + 8192) * 2 // 1024
     full = stage(project, "audio", f"mkdir mounted && mount -t tmpfs -o size={room}k tmpfs mounted")
     assert full.returncode == 1

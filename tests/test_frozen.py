@@ -28,7 +28,7 @@ def params(text: str = vectors.FROZEN, seeds: tuple[int, ...] = (1, 2)) -> None:
 
 
 def kept() -> list[Path]:
-    return sorted(p for p in cache.Store(jobs.VECTORS).root.glob("??/*") if len(p.name) == cache.KEY_LENGTH)
+    return sorted(cache.Store(jobs.VECTORS).root.glob(f"??/*/{cache.CONTENT}"))
 
 
 def test_vectors_are_made_once_for_all_seeds_and_are_berts(trainable: Path, in_process: None):

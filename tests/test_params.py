@@ -5,6 +5,7 @@ import pkgutil
 from pathlib import Path
 
 import pytest
+import yaml
 
 import model
 import pipeline
@@ -98,3 +99,14 @@ def test_a_missing_block_or_file_says_what_to_do(tmp_path: Path, monkeypatch: py
 def test_an_unknown_extractor_lists_the_known(tmp_path: Path) -> None:
     with pytest.raises(ParamsError, match=r"audio.extractor is 'opensmile', expected one of: covarep, egemaps, mfcc\."):
         features.recipe("audio", features.Params.model_validate({"extractor": "opensmile"}))
+
+
+def test_params_are_parsed_again_where_they_changed_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, parsed = tmp_path / "params.yaml", []
+    loaded = yaml.load
+    monkeypatch.setattr(params.yaml, "load", lambda *arguments: parsed.append(1) or loaded(*arguments))
+    file.write_text("workers: 2\ntrain: {seeds: [1]}\n")
+    params.read(file)["train"]["seeds"].append(2)
+    assert params.read(file) == {"workers": 2, "train": {"seeds": [1]}} and len(parsed) == 1
+    file.write_text("workers: 3\ntrain: {seeds: [1]}\n")
+    assert params.load("workers", int, file) == 3 and len(parsed) == 2

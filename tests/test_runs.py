@@ -51,7 +51,7 @@ def test_all_shows_the_runs_of_the_cache_without_a_test_score(capsys: pytest.Cap
     train.run()
     evaluate.run()
     row = jobs.task(jobs.source("made"), "self_mm", jobs.Choice(**made.CHOICE), 1, {"fit": {"batch": 2}})
-    jobs.compute([row], lambda: (), "row")
+    jobs.compute([row], lambda done: (), "row")
     assert len(listed(capsys)) == 4
     (other,) = [run for run in listed(capsys, every=True) if not run["placed"]]
     assert other["key"] == row.key and other["changes"] == {"fit.batch": 2}
@@ -109,7 +109,7 @@ def test_a_log_goes_with_its_run():
     train.run()
     kept = {tables.read_json(file)["key"] for file in paths.RUNS.rglob("run.json")}
     row = jobs.task(jobs.source("made"), "self_mm", jobs.Choice(**made.CHOICE), 3, {})
-    jobs.compute([row], lambda: (), "row")  # which no parameter set uses
+    jobs.compute([row], lambda done: (), "row")  # which no parameter set uses
     assert {line.kind for line in cache.usage()} == {"runs", "weights"}
     assert logs.read(row.key)
     cache.prune()
@@ -130,3 +130,13 @@ def test_a_log_names_the_revision_and_whether_the_project_differs(trainable: Pat
     assert logs._revision()[1] is False
     Path("params.yaml").write_text(yaml.safe_dump({"threads": 2}))
     assert logs._revision()[1] is True
+
+
+def test_a_finished_run_is_hashed_once_a_stage(monkeypatch: pytest.MonkeyPatch):
+    train.run()
+    first = tables.read_json(paths.run("made", "self_mm", 1) / "run.json")["key"]
+    cache.Store(cache.RUNS).remove(first)  # one is trained again, the other is there
+    hashed, whole = [], cache._whole
+    monkeypatch.setattr(cache, "_whole", lambda entry: hashed.append(entry) or whole(entry))
+    train.run()
+    assert 0 < len(hashed) == len(set(hashed))

@@ -108,8 +108,8 @@ def extracted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             rng = np.random.default_rng(len(str(clip.path)) + sum(map(ord, str(clip.path))))
             width = len(chosen.module.columns(chosen.params))
             x = rng.normal(3, 2, (int(rng.integers(1, 6)), width)).astype(np.float32)
-            with cache.Store(chosen.modality).put(key) as part, part.open("wb") as file:
-                np.savez(file, times=np.arange(len(x)) / 25, x=x, mask=np.ones(len(x), bool), flags=np.array([], str))
+            with cache.Store(chosen.modality).put(key) as part:
+                tables.Frames(np.arange(len(x)) / 25, x, np.ones(len(x), bool)).save(part)
             yield Outcome(index, 1, None)
 
     monkeypatch.setattr(features.workers, "run", run)

@@ -150,7 +150,7 @@ def metadata(widths: dict[str, int], dataset: str, labelled: bool) -> dict[str, 
         "encoder_sha256": None,
         "columns": {m: [f"{m}{i}" for i in range(width)] for m, width in widths.items()},
         "statistics": statistics if labelled else None,
-        "extraction": {m: {"dataset": dataset, "extractor": f"{m}_made", "version": 1} for m in widths},
+        "extraction": {m: {"dataset": dataset, "extractor": f"{m}_made"} for m in widths},
         "policy": {},
     }
 

@@ -19,6 +19,7 @@ from pipeline import tables
 from pipeline.errors import AssetError
 from pipeline.files import altered
 
+LIBRARIES = ("torch", "transformers")
 FINETUNED = "finetuned"
 FROZEN = "frozen"
 FEWEST = 2  # numbers of a vector; a header of word2vec or fastText has one

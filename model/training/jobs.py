@@ -4,8 +4,7 @@ import hashlib
 import io
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
-from importlib.metadata import version
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +19,12 @@ from model.training.hyper import Hyper, merged, schema
 from model.training.resume import Keeper
 from pipeline import assets, params, paths, tables
 from pipeline.errors import ParamsError, StageError
-from pipeline.execution import cache, fingerprint, workers
+from pipeline.execution import cache, workers
 from pipeline.execution.cache import RUNS, WEIGHTS
+from pipeline.execution.fingerprint import Fingerprint
 from pipeline.files import sha256
 
 VECTORS = "vectors"  # a kind of the cache: token vectors of encoders that are not trained, made again where pruned
-VERSIONS = [version("torch"), version("transformers")]
 ROWS_HASHED = 256  # at a time
 
 
@@ -52,11 +51,12 @@ class Source:
 
 @dataclass(frozen=True)
 class Task:
-    """A run to have: what decides it, its place under data/runs and its key in the cache."""
+    """A run to have: what decides it, its place under data/runs, its key in the cache and that of its token vectors."""
 
     job: run.Job = field(compare=False)
     folder: Path
     key: str
+    vectors: str | None  # None where job.vectors is
 
     @property
     def group(self) -> Path:
@@ -79,6 +79,7 @@ def task(source: Source, network: str, choice: Choice, seed: int, changes: Mappi
     """changes: nested parts of Hyper that stand in for those of the preset and the values; {} for none."""
     block, hyper = hyper_of(network, choice, source.dataset, source.metadata["convention"], changes)
     names = {"network": network, "preset": choice.preset, "values": choice.values, "block": block}
+    vectors = _vectors(source, hyper.text) if source.has_text and hyper.text != FINETUNED else None
     job = run.Job(
         source.file,
         **names,
@@ -86,24 +87,21 @@ def task(source: Source, network: str, choice: Choice, seed: int, changes: Mappi
         hyper=hyper,
         seed=seed,
         encoder=assets.encoder(source.metadata["encoder"]),
-        vectors=_vectors(source, hyper.text) if source.has_text and hyper.text != FINETUNED else None,
+        vectors=cache.Store(VECTORS).path(vectors) if vectors else None,
         threads=params.threads(),
         processes=params.processes(),
     )
-    key = cache.key(
-        table=source.seen,
-        code=fingerprint.code("model.training.run", f"model.networks.{network}"),
-        vectors=job.vectors and job.vectors.name,
+    decided = {
         **names,
-        changes=changes,
-        hyper=hyper.model_dump(),
-        seed=seed,
-        threads=job.threads,
-        processes=job.processes,
-        precision=precision(),
-        versions=VERSIONS,
-    )
-    return Task(job, paths.run(source.dataset, network, seed), key)
+        "changes": changes,
+        "hyper": hyper.model_dump(),
+        "threads": job.threads,
+        "processes": job.processes,
+        "precision": precision(),
+    }
+    made = Fingerprint(("model.training.run", f"model.networks.{network}"), decided)
+    key = made.key(table=source.seen, vectors=vectors, seed=seed)
+    return Task(job, paths.run(source.dataset, network, seed), key, vectors)
 
 
 def missing(tasks: Sequence[Task], kind: str = RUNS) -> list[Task]:
@@ -120,13 +118,13 @@ def name(task: Task) -> str:
 
 def compute(
     tasks: Sequence[Task],
-    keep: Callable[[], Collection[Task]],
+    keep: Callable[[Sequence[Task]], Collection[Task]],
     title: str,
     named: Callable[[Task], str] = name,
 ) -> int:
     """Train them into the cache, several at a time (on GPUs: model/training/gpus.py). Returns how many.
 
-    keep: of the runs that are there by now, those whose weights stay; the others' go as soon as that is known.
+    keep: of the runs that are done by now, those whose weights stay; the others' go as soon as that is known.
     Raises StageError where some failed; the others are kept.
     """
     _prepare(tasks)
@@ -143,7 +141,7 @@ def compute(
             continue
         done.append(task)
         print(f"{title}: {named(task)}: {outcome.value}", flush=True)
-        for one in set(done) - set(keep()):
+        for one in set(done) - set(keep(done)):
             cache.Store(WEIGHTS).remove(one.key)
     if failures:
         raise StageError(f"{len(failures)} of {len(tasks)} runs failed; the others are kept.\n" + "\n".join(failures))
@@ -155,24 +153,23 @@ def valid_mae(task: Task) -> float:
     return float(run_files.describe(cache.Store(RUNS).path(task.key))["valid"]["mae"])
 
 
-def _vectors(source: Source, text: str) -> Path:
-    """Where the cache has, or will have, the token vectors of a table."""
-    glove = Path(text) if text != FROZEN else None
-    key = cache.key(
-        table=source.seen,
-        text=sha256(glove) if glove and glove.is_file() else text,
-        code=fingerprint.code("model.encoders.vectors"),
-        threads=params.threads(),
-        precision=precision(),
-        versions=VERSIONS,
-    )
-    return cache.Store(VECTORS).path(key)
+def _vectors(source: Source, text: str) -> str:
+    """The key of a table's token vectors."""
+    glove = Path(text) if text != FROZEN and Path(text).is_file() else None
+    made = Fingerprint(("model.encoders.vectors",), {"threads": params.threads(), "precision": precision()})
+    return made.key(table=source.seen, text=_sha256(glove, glove.stat().st_mtime_ns) if glove else text)
+
+
+@lru_cache
+def _sha256(file: Path, mtime_ns: int) -> str:
+    """Of a file that every task of a grid names."""
+    return sha256(file)
 
 
 def _prepare(tasks: Sequence[Task]) -> None:
     """Make the token vectors that these runs take and the cache lacks. Raises StageError."""
     store = cache.Store(VECTORS)
-    lacking = {task.job.vectors: task for task in tasks if task.job.vectors and not store.find(task.job.vectors.name)}
+    lacking = {task.vectors: task for task in tasks if task.vectors and not store.find(task.vectors)}
     wanted = list(lacking.values())
     outcomes = workers.run(_embed, wanted, title="token vectors", workers=1, threads=params.threads(), limits=None)
     for outcome in outcomes:
@@ -181,16 +178,10 @@ def _prepare(tasks: Sequence[Task]) -> None:
 
 
 def _embed(task: Task) -> None:
-    if not task.job.vectors:
+    if not task.vectors:
         raise ValueError(f"{task.folder}: its encoder is trained along, there are no vectors to make")
-    with cache.Store(VECTORS).put(task.job.vectors.name) as file:
+    with cache.Store(VECTORS).put(task.vectors) as file:
         run.vectors_of(task.job, file)
-
-
-def _state(task: Task) -> Path:
-    """Where a training is kept until the cache has its run; `rawmsa cache --prune` removes it as it does parts."""
-    path = cache.Store(RUNS).path(task.key)
-    return path.with_name(f".{path.name}.state")
 
 
 def _train(task: Task, seconds: float) -> str:
@@ -209,7 +200,8 @@ def _train(task: Task, seconds: float) -> str:
 def _into_cache(asked: tuple[Task, float]) -> None:
     """Of several processes that train it the first writes it, and its log."""
     task, seconds = asked
-    keeper = Keeper(_state(task), task.job.name, seconds)
+    state = cache.Store(RUNS).state(task.key)
+    keeper = Keeper(state, task.job.name, seconds)
     if ranks.rank():
         run.train(task.job, None, keeper)
         return
@@ -218,7 +210,7 @@ def _into_cache(asked: tuple[Task, float]) -> None:
         log.resumed_after_epoch = keeper.resumed_after
         with cache.Store(WEIGHTS).put(task.key, share=False) as weights:
             (folder / run_files.WEIGHTS).rename(weights)
-    _state(task).unlink(missing_ok=True)
+    state.unlink(missing_ok=True)
 
 
 def hyper_of(

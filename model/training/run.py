@@ -25,6 +25,7 @@ from model.training.resume import Keeper
 from pipeline import tables
 from pipeline.files import sha256
 
+LIBRARIES = ("torch", "transformers")
 SECONDS_A_LINE = 15  # of progress
 CURVES = ("epoch", "train_loss", "valid_loss", "valid_mae", "valid_corr", *(f"loss_{branch}" for branch in BRANCHES))
 CARRIED = (  # from the table's metadata to run.json

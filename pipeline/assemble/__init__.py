@@ -10,7 +10,6 @@ to features that a data set brings, which are of the rate and length that their 
 """
 
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +17,12 @@ import pyarrow as pa
 from pydantic import PositiveInt
 
 from pipeline import paths, tables
-from pipeline.assemble import align, shaping, statistics, write
+from pipeline.assemble import align, write
 from pipeline.assemble.shaping import Spoken, shape, shape_aligned, shaped_names
 from pipeline.assemble.statistics import Moments, scale, together
 from pipeline.assemble.write import FRAMES, Part, Recipe, others
 from pipeline.errors import TableError
-from pipeline.execution import cache
+from pipeline.execution.fingerprint import Fingerprint
 from pipeline.files import sha256
 from pipeline.flags import Flag, Flagged
 from pipeline.params import Block, load
@@ -94,7 +93,7 @@ def _assemble(
         rows = [by_id[clip.id] for clip in some]
         part = Part(some, rows, tokens[here], words[here], spoken[here] if spoken else None, features)
         keys = {modality: _key_of(file, modality) for modality, file in features.items()}
-        key = cache.key(code=_code(), policy=recipe.policy.content(), frames=keys, **part.told())
+        key = Fingerprint(("pipeline.assemble",), recipe.policy.content()).key(frames=keys, **part.told())
         file = folder / f"{shards.name(some)}.arrow"
         sums[file.stem] = sha256(file) if file.is_file() else ""
         if sums[file.stem] != known.get(file.stem) or tables.shard(file)["key"] != key:
@@ -177,18 +176,6 @@ def _known(folder: Path) -> dict[str, str]:
     """The shards of a training table as they were written: sha256 by name."""
     found = [file for file in (folder / tables.TABLE, folder / tables.HIDDEN) if file.is_file()]
     return dict(tables.read_json(found[0])["shards"]) if found else {}
-
-
-@lru_cache
-def _code() -> str:
-    """Of what decides a shard beside its inputs, so that none outlives a change of it."""
-    return cache.key(
-        **{
-            module.__name__: sha256(Path(str(module.__file__)))
-            for module in (align, shaping, statistics, write, tables)
-        },
-        assemble=sha256(Path(__file__)),
-    )
 
 
 def _statistics(shards: Sequence[dict[str, Any]], recipe: Recipe, there: dict[str, bool]) -> dict[str, Statistics]:

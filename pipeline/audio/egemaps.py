@@ -11,17 +11,16 @@ border has other values there than openSMILE gives for the whole.
 
 from collections.abc import Iterator
 from functools import cache
-from importlib.metadata import version
 from typing import Any, Literal
 
 import numpy as np
 
 from pipeline import media
+from pipeline.blocks import Block
 from pipeline.flags import Flag, Flagged
-from pipeline.params import Block
 from pipeline.tables.frames import Clip, Column, Frames
 
-VERSION = 2
+LIBRARIES = ("opensmile",)
 VOICED = "_sma3nz"  # openSMILE smooths these over voiced frames alone; they are 0 elsewhere
 SHORTEST = media.SAMPLE_RATE // 10  # samples; openSMILE's windows need 60 ms
 FRAME = 0.02  # seconds
@@ -53,11 +52,7 @@ def rate(params: Params) -> float:
     return float(RATE)
 
 
-def library() -> str:
-    return f"opensmile {version('opensmile')}"
-
-
-def asset_sha256() -> str | None:
+def asset(params: Params) -> str | None:
     return None
 
 

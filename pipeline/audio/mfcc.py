@@ -6,18 +6,17 @@ It is worked on a minute at a time, twice: first for the loudest band, from whic
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import version
 from typing import Annotated
 
 import numpy as np
 from pydantic import Field
 
 from pipeline import media
+from pipeline.blocks import Block
 from pipeline.flags import Flag, Flagged
-from pipeline.params import Block
 from pipeline.tables.frames import Clip, Column, Frames
 
-VERSION = 1
+LIBRARIES = ("librosa",)
 BLOCK = 6000  # frames, a minute at 100 a second
 RANGE = 80  # dB
 CHROMA = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
@@ -46,11 +45,7 @@ def rate(params: Params) -> float:
     return 1 / params.hop_seconds
 
 
-def library() -> str:
-    return f"librosa {version('librosa')}"
-
-
-def asset_sha256() -> str | None:
+def asset(params: Params) -> str | None:
     return None
 
 

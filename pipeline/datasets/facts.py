@@ -9,7 +9,8 @@ from pathlib import Path
 from pipeline import media, params
 from pipeline.errors import MediaError, Reason
 from pipeline.execution import workers
-from pipeline.execution.cache import Store, key
+from pipeline.execution.cache import Store
+from pipeline.execution.fingerprint import Fingerprint, key
 from pipeline.execution.tasks import Failure
 from pipeline.flags import Flagged
 from pipeline.media import Limits, Media
@@ -51,12 +52,8 @@ class _Task:
 
     @property
     def key(self) -> str:
-        return key(
-            sha256=self.sha256,
-            segment=[self.segment.start, self.segment.end],
-            version=media.PROBE_VERSION,
-            limits=self.limits.model_dump(),
-        )
+        probe = Fingerprint(("pipeline.media",), self.limits.model_dump())
+        return probe.key(sha256=self.sha256, segment=[self.segment.start, self.segment.end])
 
 
 def examine(
@@ -95,7 +92,7 @@ def _hashes(files: list[Path], note: bool) -> dict[Path, str | MediaError]:
             status = file.stat()
             keys.append(
                 key(
-                    path=str(file.resolve()),
+                    file=str(file.resolve()),
                     size=status.st_size,
                     mtime_ns=status.st_mtime_ns,
                     ctime_ns=status.st_ctime_ns,

@@ -1,15 +1,16 @@
 """The content-addressed cache: what was computed once is not computed again, in no experiment.
 
-An entry's key is a hash of all that decides its content (the clip's bytes and segment, the extractor's
-version, library, params and model file), so an entry is never stale and never changes. Its own hash lies
-beside it; an entry that differs from it is damaged, and made again. Each run of a stage notes which entries its parameter set uses; `rawmsa cache --prune` removes the rest.
+An entry's key is that of its Fingerprint (pipeline/execution/fingerprint.py), so an entry is never stale and never changes. It is
+a folder <cache>/<kind>/<first two digits>/<key> that holds the content, a file or a folder, and its hash; it appears by one rename,
+so that nobody sees the one without the other. An entry that differs from its hash is damaged, and made again.
 
-Machines without a disk in common can share entries through object storage (pipeline/execution/shared.py).
+Each stage of a project notes which entries each of its parameter sets uses; `rawmsa cache --prune` removes what no note of any
+project names. Machines without a disk in common can share entries through object storage (pipeline/execution/shared.py).
 """
 
 import errno
-import hashlib
 import json
+import platform
 import shutil
 import sys
 import uuid
@@ -22,8 +23,8 @@ from typing import Any
 from pipeline import paths
 from pipeline.errors import CacheError, ParamsError
 from pipeline.execution import shared
-from pipeline.execution.shared import SUM
-from pipeline.files import sha256
+from pipeline.execution.fingerprint import key
+from pipeline.files import tree_sha256
 
 KEY_LENGTH = 64
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
@@ -31,11 +32,8 @@ RUNS = "runs"  # kinds: all of a run but its weights,
 WEIGHTS = "weights"  # and the weights, which not every run keeps
 OF_FILES = "hash"  # hashes of files by their place and times, which say nothing to another machine
 LOGS = "logs"  # no kind: a file for each run ever trained (paths.log), which goes with its run
-
-
-def key(**parts: Any) -> str:
-    """A hash of the parts, independent of their order. Parts must be JSON."""
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+CONTENT, SUM = "content", "sha256"  # what an entry holds
+NOTES = "uses"  # the folder of a kind's notes
 
 
 @dataclass(frozen=True)
@@ -62,28 +60,28 @@ class _NoEntryError(Exception):
 
 
 class Store:
-    """The entries of one kind: <cache>/<kind>/<first two digits>/<key>, each a file or a folder."""
+    """The entries of one kind."""
 
     def __init__(self, kind: str) -> None:
         self.root = paths.cache() / kind
         self._shared = shared.of(kind) if kind != OF_FILES else None
 
     def path(self, key: str) -> Path:
-        return self.root / key[:2] / key
+        """Where the content of an entry is, or will be: a file or a folder."""
+        return self._entry(key) / CONTENT
 
     def find(self, key: str) -> Path | None:
-        """The entry, complete and as it was put there, or None. A damaged one is removed, and that is said."""
-        path = self.path(key)
-        if path.exists():
-            noted = _sum(path)
-            if noted.is_file() and noted.read_text() == _hash(path):
-                return path
-            print(f"cache: the entry {path} is damaged and will be made again", file=sys.stderr, flush=True)
+        """The content, complete and as it was put there, or None. A damaged entry is removed, with a warning."""
+        entry = self._entry(key)
+        if entry.exists():
+            if _whole(entry):
+                return entry / CONTENT
+            print(f"cache: the entry {entry} is damaged and will be made again", file=sys.stderr, flush=True)
             self.remove(key)
         return self._fetched(key) if self._shared and self._shared.has(key) else None
 
     def made(self, key: str) -> Path:
-        """The entry that a worker has made by now, here or on another machine. Raises CacheError where it is nowhere."""
+        """What a worker has made by now, here or on another machine. Raises CacheError where it is nowhere."""
         path = self.path(key)
         if path.exists() or self._fetched(key):
             return path
@@ -94,35 +92,50 @@ class Store:
 
     def remove(self, key: str) -> None:
         """From this machine's cache."""
-        _remove(self.path(key))
-        _sum(self.path(key)).unlink(missing_ok=True)
+        gone = self._part(key)
+        try:
+            self._entry(key).rename(gone)  # nobody sees half of it
+        except FileNotFoundError:
+            return
+        _remove(gone)
+
+    def state(self, key: str) -> Path:
+        """Where work on an entry is kept until the entry is there; `rawmsa cache --prune` removes it."""
+        return self._entry(key).with_name(f".{key}.state")
 
     @contextmanager
     def put(self, key: str, share: bool = True) -> Iterator[Path]:
         """A path to write a file to, or to make a folder at; it becomes the entry when the block ends well.
 
-        Raises CacheError where the disk is full or may not be written to.
+        Of several writers of one entry the first stays. Raises CacheError where the disk is full or may not be written to.
         """
-        with self._placed(key) as part:
-            yield part
+        with self._placed(key) as content:
+            yield content
         if share:
             self.share(key)
 
     def share(self, key: str) -> None:
         """Have an entry of this machine in the shared cache too, where there is one."""
         if self._shared and not self._shared.has(key):
-            self._shared.put(key, self.path(key), _sum(self.path(key)).read_text())
+            self._shared.put(key, self.path(key), (self._entry(key) / SUM).read_text())
+
+    def _entry(self, key: str) -> Path:
+        return self.root / key[:2] / key
+
+    def _part(self, key: str) -> Path:
+        """A name beside the entry that no other process uses."""
+        return self._entry(key).with_name(f".{uuid.uuid4().hex}.part")
 
     def _fetched(self, key: str) -> Path | None:
-        """The entry, now here too, of the shared cache; None where it has none that is whole."""
+        """The content, now here too, of the shared cache's entry; None where it has none that is whole."""
         if not self._shared:
             return None
         try:
-            with self._placed(key) as part:
-                noted = self._shared.get(key, part)
+            with self._placed(key) as content:
+                noted = self._shared.get(key, content)
                 if noted is None:
                     raise _NoEntryError
-                if not part.exists() or noted != _hash(part):
+                if not content.exists() or noted != tree_sha256(content):
                     print(
                         f"cache: {key} of {self._shared.url} is damaged and will be made again",
                         file=sys.stderr,
@@ -136,15 +149,12 @@ class Store:
 
     @contextmanager
     def _placed(self, key: str) -> Iterator[Path]:
-        path = self.path(key)
-        part = path.with_name(f".{uuid.uuid4().hex}.part")
+        entry, part = self._entry(key), self._part(key)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            yield part
-            noted = part.with_suffix(SUM)
-            noted.write_text(_hash(part))
-            noted.replace(_sum(path))
-            _publish(part, path)
+            part.mkdir(parents=True)
+            yield part / CONTENT
+            (part / SUM).write_text(tree_sha256(part / CONTENT))
+            _publish(part, entry)
         except OSError as error:
             if error.errno in UNWRITABLE or str(self.root) in str(error.filename):
                 raise CacheError(
@@ -154,29 +164,31 @@ class Store:
             raise
         finally:
             _remove(part)
-            _remove(part.with_suffix(SUM))
 
     def remember(self, params: Any, keys: list[str]) -> None:
-        """Note which entries this parameter set uses now, in place of what it used before."""
-        note = self.root / "uses" / f"{key(params=params)}.json"
+        """Note which entries this project uses now with this parameter set, in place of what it used before."""
+        project = str(paths.project())
+        note = self.root / NOTES / f"{key(project=project, host=platform.node(), params=params)}.json"
         note.parent.mkdir(parents=True, exist_ok=True)
         part = note.with_suffix(f".{uuid.uuid4().hex}.part")
-        part.write_text(json.dumps({"params": params, "keys": sorted(set(keys))}, indent=1))
+        told = {"project": project, "host": platform.node(), "params": params, "keys": sorted(set(keys))}
+        part.write_text(json.dumps(told, indent=1))
         part.replace(note)
 
 
 @dataclass(frozen=True)
 class Usage:
-    """One line of `rawmsa cache`: a parameter set of a kind, or what no set uses (params None)."""
+    """One line of `rawmsa cache`: a parameter set of a project and kind, or what none uses (project None)."""
 
     kind: str
+    project: str | None
     params: Any
     entries: int
     bytes: int
 
 
 def usage() -> list[Usage]:
-    """What the cache holds, by kind and parameter set. An entry that two sets use counts in both."""
+    """What the cache holds, by kind, project and parameter set. An entry that two sets use counts in both."""
     lines = []
     for root in _kinds():
         sizes = {path.name: _size(path) for path in _entries(root)}
@@ -184,9 +196,9 @@ def usage() -> list[Usage]:
         for note in _notes(root):
             keys = sizes.keys() & set(note["keys"])
             used |= keys
-            lines.append(Usage(root.name, note["params"], len(keys), sum(sizes[k] for k in keys)))
+            lines.append(Usage(root.name, note["project"], note["params"], len(keys), sum(sizes[k] for k in keys)))
         rest = sizes.keys() - used
-        lines.append(Usage(root.name, None, len(rest), sum(sizes[k] for k in rest)))
+        lines.append(Usage(root.name, None, None, len(rest), sum(sizes[k] for k in rest)))
     return lines
 
 
@@ -196,12 +208,13 @@ def size() -> int:
 
 
 def prune() -> int:
-    """Remove the entries that no parameter set uses, and what interrupted writes left. Returns bytes freed."""
+    """Remove the entries that no project's parameter set uses, the notes of projects that are gone, and what interrupted
+    writes and earlier layouts left. Returns bytes freed."""
     freed = 0
     for root in _kinds():
-        used = {k for note in _notes(root) for k in note["keys"]}
-        unused = [path for path in _entries(root) if path.name not in used]
-        for path in [*unused, *map(_sum, unused), *root.glob("??/.*")]:
+        used = {key for note in _notes(root) for key in note["keys"]}
+        entries = [path for path in root.glob("??/*") if path.name not in used or not path.is_dir()]
+        for path in [*entries, *(note for note in (root / NOTES).glob("*") if not _counts(note))]:
             freed += _size(path)
             _remove(path)
     return freed + _prune_logs()
@@ -216,24 +229,16 @@ def _prune_logs() -> int:
     return freed
 
 
-def _sum(path: Path) -> Path:
-    return path.with_name(path.name + SUM)
+def _whole(entry: Path) -> bool:
+    content, noted = entry / CONTENT, entry / SUM
+    return content.exists() and noted.is_file() and noted.read_text() == tree_sha256(content)
 
 
-def _hash(path: Path) -> str:
-    """sha256 of a file; of a folder that of its files' names and hashes."""
-    if not path.is_dir():
-        return sha256(path)
-    return key(
-        **{file.relative_to(path).as_posix(): sha256(file) for file in sorted(path.rglob("*")) if file.is_file()}
-    )
-
-
-def _publish(part: Path, path: Path) -> None:
+def _publish(part: Path, entry: Path) -> None:
     try:
-        part.replace(path)
+        part.rename(entry)
     except OSError:
-        if not path.is_dir():  # a folder cannot replace one that another process put there; the two are equal
+        if not (entry / SUM).is_file():  # else another process was first: a folder cannot take the place of a full one
             raise
 
 
@@ -247,7 +252,16 @@ def _entries(root: Path) -> list[Path]:
 
 
 def _notes(root: Path) -> list[dict[str, Any]]:
-    return [json.loads(note.read_text()) for note in sorted((root / "uses").glob("*.json"))]
+    return [json.loads(note.read_text()) for note in sorted((root / NOTES).glob("*.json")) if _counts(note)]
+
+
+def _counts(note: Path) -> bool:
+    """False for a note of a project whose folder is gone, of an earlier layout, or half written. Whether a project of another
+    machine is gone cannot be known here: its notes count."""
+    if note.suffix != ".json":
+        return False
+    told = json.loads(note.read_text())
+    return "project" in told and (told["host"] != platform.node() or Path(told["project"]).is_dir())
 
 
 def _size(path: Path) -> int:

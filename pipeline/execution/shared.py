@@ -1,6 +1,7 @@
 """A cache in object storage that machines share beside their own: RAWMSA_SHARED_CACHE, any URL that fsspec knows.
 
-It has the local cache's layout. An entry's hash is written after the entry, so that what has a hash is whole.
+An entry is <kind>/<first two digits>/<key>, an object or a folder of them, and its hash <key>.sha256, which is written last: what has
+a hash is whole.
 """
 
 import os
@@ -11,7 +12,7 @@ from pathlib import Path
 from pipeline.errors import CacheError
 
 VARIABLE = "RAWMSA_SHARED_CACHE"
-SUM = ".sha256"  # ends the name of the file that holds an entry's hash, here as in the local cache
+SUM = ".sha256"  # ends the name of what holds an entry's hash
 
 
 class Shared:
@@ -55,13 +56,13 @@ class Shared:
                 return None
         return str(noted)
 
-    def put(self, key: str, entry: Path, noted: str) -> None:
+    def put(self, key: str, content: Path, noted: str) -> None:
         """Copy an entry there, and its hash last."""
         target = self._path(key)
-        files = [file for file in sorted(entry.rglob("*")) if file.is_file()] if entry.is_dir() else [entry]
+        files = [file for file in sorted(content.rglob("*")) if file.is_file()] if content.is_dir() else [content]
         with self._asked():
             for file in files:
-                place = target if file == entry else f"{target}/{file.relative_to(entry).as_posix()}"
+                place = target if file == content else f"{target}/{file.relative_to(content).as_posix()}"
                 self._files.makedirs(place.rsplit("/", 1)[0], exist_ok=True)
                 self._files.put_file(str(file), place)
             self._files.pipe_file(target + SUM, noted.encode())

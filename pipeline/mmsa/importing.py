@@ -24,7 +24,6 @@ from pipeline.mmsa.pickles import Array
 from pipeline.tables import IMPORTED, SPLITS, FeatureRow, Frames, TokensRow
 from pipeline.text import NO_WORD
 
-VERSION = 1  # of what is made of a file
 SEPARATOR = "$_$"  # between video_id and clip_id
 TABLE_2 = {"mosi": (1284, 229, 686), "mosei": (16326, 1871, 4659), "sims": (1368, 456, 457)}  # of the paper
 NEEDED = ("id", "raw_text", "regression_labels")
@@ -235,7 +234,6 @@ def _write_features(part: Path, clips: list[Clip], splits: list[Split], sha256: 
         metadata = {
             "modality": modality,
             "extractor": IMPORTED,
-            "version": VERSION,
             "library": "MMSA file",
             "asset_sha256": sha256,
         }

@@ -58,3 +58,15 @@ class Frames:
         mask = self.mask & finite
         flags = self.flags if finite.all() else (*self.flags, Flagged(Flag.FRAMES_NOT_FINITE))
         return Frames(self.times, np.where(mask[:, None], x, np.float32(0)), mask, flags)
+
+    def save(self, file: Path) -> None:
+        """To an entry of the cache."""
+        flags = np.array([str(flagged) for flagged in self.flags], dtype=str)
+        with file.open("wb") as opened:
+            np.savez(opened, times=self.times, x=self.x, mask=self.mask, flags=flags)
+
+    @classmethod
+    def load(cls, file: Path) -> "Frames":
+        """What `save` wrote."""
+        with np.load(file) as entry:
+            return cls(entry["times"], entry["x"], entry["mask"], tuple(map(Flagged.parse, entry["flags"].tolist())))

@@ -8,12 +8,14 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
-from pipeline import media, params, paths, tables
+from pipeline import assets, media, params, paths, tables
 from pipeline.execution import cache, workers
+from pipeline.execution.fingerprint import Fingerprint
 from pipeline.flags import Flag, Flagged
 from pipeline.tables import ClipRow, TextRow, TranscriptMetadata, TranscriptRow, Word
 from pipeline.transcribe import recogniser
@@ -130,10 +132,10 @@ def _hear_all(
         if wanted(text, options) and heard[index] is None
     }
     store = cache.Store("transcribe")
-    if keys:
-        store.remember(options.model_dump(exclude={"word_times"}), list(keys.values()))
     if part:
         keys = {index: key for index, key in keys.items() if part.holds(key)}
+    elif keys:
+        store.remember(options.model_dump(exclude={"word_times"}), list(keys.values()))
     missing = {key: index for index, key in keys.items() if store.find(key) is None}  # equal clips are heard once
     threads = params.threads()
     tasks = [Task(*pairs[index], options, threads, key) for key, index in missing.items()]
@@ -180,7 +182,15 @@ def _load(path: Path) -> Heard:
 
 def _key(clip: ClipRow, text: TextRow, options: Params) -> str:
     segment = {"sha256": clip.sha256, "start": clip.start, "end": clip.end}
-    return cache.key(**segment, language=text.language, **recogniser.identity(options))
+    return _fingerprint(options).key(**segment, language=text.language)
+
+
+@lru_cache
+def _fingerprint(options: Params) -> Fingerprint:
+    """What decides the words that are heard. Raises AssetError."""
+    model = assets.recogniser_sha256(str(recogniser.folder(options.recogniser)))
+    params = options.model_dump(include={"beam_size", "max_no_speech", "min_logprob"})
+    return Fingerprint(("pipeline.media", "pipeline.transcribe.recogniser"), params, {"recogniser": model})
 
 
 def _written(text: TextRow) -> list[Word]:

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -11,13 +10,13 @@ import numpy as np
 from pydantic import PositiveInt
 
 from pipeline import assets
+from pipeline.blocks import Block
 from pipeline.errors import AssetError
 from pipeline.flags import Flag, Flagged
-from pipeline.params import Block
 from pipeline.tables.spoken import Word
 from pipeline.transcribe.words import timed
 
-VERSION = 1  # raise it when `hear` yields something else for the same sound, params and model
+LIBRARIES = ("faster-whisper", "ctranslate2")
 NONE = "none"
 
 
@@ -74,17 +73,6 @@ def obstacle(language: str, options: Params) -> Flag | None:
     if options.recogniser == assets.PACKAGED and language != "en":
         return Flag.ENGLISH_ONLY
     return None if find_spec("faster_whisper") else Flag.NOT_INSTALLED
-
-
-@cache
-def identity(options: Params) -> dict[str, Any]:
-    """Everything that decides what is heard in a sound. Raises AssetError."""
-    return {
-        "version": VERSION,
-        "library": f"faster-whisper {version('faster-whisper')}, ctranslate2 {version('ctranslate2')}",
-        "asset_sha256": assets.recogniser_sha256(str(folder(options.recogniser))),
-        "params": options.model_dump(include={"beam_size", "max_no_speech", "min_logprob"}),
-    }
 
 
 @cache

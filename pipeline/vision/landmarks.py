@@ -10,7 +10,6 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,12 +17,12 @@ import numpy as np
 from pydantic import PositiveFloat, PositiveInt
 
 from pipeline import assets, media
+from pipeline.blocks import Block, Share
 from pipeline.files import sha256
 from pipeline.flags import Flag, Flagged
-from pipeline.params import Block, Share
 from pipeline.tables.frames import Clip, Column, Frames
 
-VERSION = 1
+LIBRARIES = ("mediapipe",)
 MESH = 478
 # The 68 points of iBUG 300-W (Sagonas et al. 2013) on MediaPipe's mesh: jaw 17, brows 10, nose 9, eyes 12, mouth 20.
 IBUG = (
@@ -88,11 +87,7 @@ def rate(params: Params) -> float:
     return params.fps
 
 
-def library() -> str:
-    return f"mediapipe {version('mediapipe')}"
-
-
-def asset_sha256() -> str | None:
+def asset(params: Params) -> str | None:
     return sha256(assets.landmark_model())
 
 

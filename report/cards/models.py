@@ -168,7 +168,9 @@ def _recipe(run: Mapping[str, Any]) -> list[tuple[str, str]]:
     for modality in ("audio", "vision"):
         if recorded := (run["extraction"] or {}).get(modality):
             width = len(run["columns"].get(modality, []))
-            made.append((modality, f"{recorded['extractor']}, version {recorded.get('version', '–')}, {width} columns"))
+            made.append(
+                (modality, f"{recorded['extractor']}, {recorded.get('library', 'no library known')}, {width} columns")
+            )
     best = f"{run['best_epoch']} of {run['epochs']} epochs, by the validation split (MAE {run['valid']['mae']:.4f})"
     versions = ", ".join(f"{package} {version}" for package, version in run["versions"].items())
     return [*made, ("weights", f"of epoch {best}"), ("computed", f"in {run['precision']}; {versions}")]

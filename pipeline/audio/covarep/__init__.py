@@ -26,18 +26,17 @@ and the clip's flags say in how many frames of which columns: for those five, of
 """
 
 import re
-from importlib.metadata import version
 from typing import Literal
 
 import numpy as np
 
 from pipeline import media
 from pipeline.audio.covarep.layout import COLUMNS, MOSI5, NAMES, RATE
+from pipeline.blocks import Block
 from pipeline.flags import Flag, Flagged
-from pipeline.params import Block
 from pipeline.tables.frames import Clip, Column, Frames
 
-VERSION = 1
+LIBRARIES = ("numpy", "scipy", "numba")
 SHORTEST = media.SAMPLE_RATE // 10  # samples: the window of the pitch
 
 
@@ -55,11 +54,7 @@ def rate(params: Params) -> float:
     return float(RATE)
 
 
-def library() -> str:
-    return ", ".join(f"{name} {version(name)}" for name in ("numpy", "scipy", "numba"))
-
-
-def asset_sha256() -> str | None:
+def asset(params: Params) -> str | None:
     return None
 
 
