@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from model import run_files
+from model.run_files import RunRecord
 from pipeline import assemble, assets, features, media, params, tables, text, transcribe
 from pipeline.assemble import align
 from pipeline.datasets import ingest
@@ -22,7 +24,7 @@ from pipeline.errors import MediaError, RawmsaError, TableError
 from pipeline.execution import workers
 from pipeline.execution.processes import use_threads
 from pipeline.flags import Flagged
-from pipeline.tables import ClipRow, Column, Frames, TextRow, TranscriptRow, Word
+from pipeline.tables import ClipRow, Frames, TextRow, TranscriptRow, Word
 from pipeline.tables.frames import Clip
 
 
@@ -48,12 +50,10 @@ def predict(clips: Sequence[Path | str], run: str | None = None) -> list[dict[st
     of params.yaml. A modality the clip lacks has None for its output; a clip that cannot be used has
     None throughout and its reason under `error`. Raises TableError where the run is not there.
     """
-    from model import run_files
-
     threads = params.threads()
     use_threads(threads)
     folder = located(run)
-    made = run_files.describe(folder)
+    made = run_files.read(folder)
     for line in differences(made):
         print(f"predict: {line}", file=sys.stderr)
     records = _prepare_all([Path(clip) for clip in clips], made, threads)
@@ -65,7 +65,7 @@ def predict(clips: Sequence[Path | str], run: str | None = None) -> list[dict[st
 
 def located(run: str | None) -> Path:
     """The folder of a run that `predict` names. Raises TableError where it is not there, or has no weights."""
-    from model import evaluate, run_files
+    from model import evaluate
 
     name = run or params.load("evaluate", evaluate.Params).unlabelled_run
     return Path(name) if run_files.published(Path(name)) else evaluate.kept_run(name)
@@ -73,19 +73,19 @@ def located(run: str | None) -> Path:
 
 def read(
     path: Path,
-    made: dict[str, Any],
+    made: RunRecord,
     threads: int,
     limits: media.Limits,
     tell: Callable[[str], None] = lambda step: None,
 ) -> Content:
-    """Everything of a clip that the run of `made` (its run.json) takes, by the run's own recipes.
+    """Everything of a clip that the run of `made` (its record) takes, by the run's own recipes.
 
     tell: called at the beginning of each step with its name: probe, transcribe, audio, vision. Raises MediaError, TableError.
     """
     tell("probe")
     facts = media.probe(path, None, None, limits)
     tell("transcribe")
-    heard = _listen(path, facts, made["language"], threads)
+    heard = _listen(path, facts, made.language, threads)
     there = {"audio": facts.has_audio, "vision": facts.has_vision}
     frames: dict[str, Frames | None] = {}
     for modality in assemble.FRAMES:
@@ -96,14 +96,14 @@ def read(
     return Content(facts, heard.words, frames, list(dict.fromkeys(flags)))
 
 
-def recipe(modality: str, made: dict[str, Any]) -> features.Recipe | None:
+def recipe(modality: str, made: RunRecord) -> features.Recipe | None:
     """The extractor of audio or vision with which the run was trained; None where it takes no such frames.
 
     Raises TableError where nothing here extracts what the run was trained on.
     """
-    if not made["columns"][modality]:
+    if not made.columns[modality]:
         return None
-    recorded = made["extraction"][modality]
+    recorded = made.extraction[modality]
     if recorded["extractor"] == tables.IMPORTED:
         raise TableError(
             f"The run was trained on imported {modality} features, which nothing here can extract from a video. "
@@ -112,13 +112,13 @@ def recipe(modality: str, made: dict[str, Any]) -> features.Recipe | None:
     return features.recipe(modality, _options(recorded))
 
 
-def differences(made: dict[str, Any]) -> Iterator[str]:
+def differences(made: RunRecord) -> Iterator[str]:
     """Where this installation extracts with another library or model than the run of `made` was trained on: a line each."""
     for modality in assemble.FRAMES:
         chosen = recipe(modality, made)
         if chosen is None:
             continue
-        recorded = made["extraction"][modality]
+        recorded = made.extraction[modality]
         for name, installed in (("library", chosen.library), ("asset_sha256", chosen.asset)):
             if recorded[name] != installed:
                 yield (
@@ -127,24 +127,24 @@ def differences(made: dict[str, Any]) -> Iterator[str]:
                 )
 
 
-def inputs(content: Content, made: dict[str, Any]) -> dict[str, Any]:
+def inputs(content: Content, made: RunRecord) -> dict[str, Any]:
     """What the network takes of a clip, or of a window of one: transcript, tokens, x_audio and x_vision, (T, D) shaped
     frames of which there are none where the modality is absent."""
     said = " ".join(word.word for word in content.words)
-    tokens = text.tokenise(said, made["encoder"], made["extraction"]["text"]["max_tokens"])
+    tokens = text.tokenise(said, made.encoder, made.max_tokens)
     spoken = assemble.Spoken(align.spans(content.words, content.facts.seconds), tokens.word)
     shaped = {f"x_{modality}": _shaped(modality, frames, spoken, made) for modality, frames in content.frames.items()}
     return {"transcript": said, "tokens": tokens, **shaped}
 
 
-def outputs(records: Sequence[dict[str, Any]], folder: Path, made: dict[str, Any]) -> list[dict[str, float | None]]:
+def outputs(records: Sequence[dict[str, Any]], folder: Path, made: RunRecord) -> list[dict[str, float | None]]:
     """What the run says of each record (its clip's name and `inputs`): prediction, text, audio, vision; None where a
     modality is absent, or the run has no such head."""
     from model.training import predict as network
 
     if not records:
         return []
-    found = network.predict(folder, _table(records, made), assets.encoder(made["encoder"])).to_pylist()
+    found = network.predict(folder, _table(records, made), assets.encoder(made.encoder)).to_pylist()
     return [{"prediction": row["fusion"], **{m: row[m] for m in tables.MODALITIES}} for row in found]
 
 
@@ -154,18 +154,16 @@ def empty(name: str) -> dict[str, Any]:
     return {"clip": name, **nothing, "transcript": "", "flags": [], "error": None}
 
 
-def public(record: dict[str, Any], folder: Path, made: dict[str, Any]) -> dict[str, Any]:
+def public(record: dict[str, Any], folder: Path, made: RunRecord) -> dict[str, Any]:
     """A record as it is told: without the network's inputs, and with the run's name."""
     told = {name: value for name, value in record.items() if name != "tokens" and not name.startswith("x_")}
     return told | about(folder, made)
 
 
-def about(folder: Path, made: dict[str, Any]) -> dict[str, Any]:
+def about(folder: Path, made: RunRecord) -> dict[str, Any]:
     """The run's name, and whether it was trained on made clips."""
-    from model import run_files
-
     shown = str(folder) if run_files.published(folder) else "/".join(folder.parts[-2:])
-    return {"run": shown, "synthetic": made["synthetic"]}
+    return {"run": shown, "synthetic": made.synthetic}
 
 
 def show(records: Sequence[dict[str, Any]], as_json: bool) -> None:
@@ -193,7 +191,7 @@ def _print_table(records: Sequence[dict[str, Any]]) -> None:
     Console().print(table)
 
 
-def _prepare_all(clips: Sequence[Path], made: dict[str, Any], threads: int) -> list[dict[str, Any]]:
+def _prepare_all(clips: Sequence[Path], made: RunRecord, threads: int) -> list[dict[str, Any]]:
     """Each clip in a process that can be killed; what becomes of one costs another nothing."""
     tasks = [(clip, made, threads) for clip in clips]
     limits = params.load("limits", params.Limits).model_copy(update={"max_failed_fraction": 1.0})
@@ -211,7 +209,7 @@ def _prepare_all(clips: Sequence[Path], made: dict[str, Any], threads: int) -> l
     return [records[index] for index in range(len(clips))]
 
 
-def _prepare(task: tuple[Path, dict[str, Any], int]) -> dict[str, Any] | RawmsaError:
+def _prepare(task: tuple[Path, RunRecord, int]) -> dict[str, Any] | RawmsaError:
     """In a worker: everything of a clip that the network takes. Raises MediaError."""
     path, made, threads = task
     try:
@@ -238,15 +236,15 @@ def _listen(path: Path, facts: media.Media, language: str, threads: int) -> Tran
     )
 
 
-def _shaped(modality: str, frames: Frames | None, spoken: assemble.Spoken, made: dict[str, Any]) -> np.ndarray:
+def _shaped(modality: str, frames: Frames | None, spoken: assemble.Spoken, made: RunRecord) -> np.ndarray:
     """(T, D) frames of one modality as the run's training table has them."""
     if frames is None:
-        return np.zeros((0, len(made["columns"][modality])), np.float32)
-    columns = [Column(**column) for column in made["extraction"][modality]["columns"]]
-    if made["policy"]["aligned"]:
+        return np.zeros((0, made.widths[modality]), np.float32)
+    columns = made.extracted(modality)
+    if made.policy.aligned:
         return assemble.shape_aligned(frames, columns, spoken)
-    policy = {name: made["policy"][name][modality] for name in ("pool", "max_frames")}
-    return assemble.shape(frames.x, frames.mask, columns, policy["pool"], policy["max_frames"])
+    policy = made.policy
+    return assemble.shape(frames.x, frames.mask, columns, policy.pool[modality], policy.max_frames[modality])
 
 
 def _options(recorded: dict[str, Any]) -> features.Params:
@@ -256,9 +254,9 @@ def _options(recorded: dict[str, Any]) -> features.Params:
     )
 
 
-def _table(records: Sequence[dict[str, Any]], made: dict[str, Any]) -> pa.Table:
+def _table(records: Sequence[dict[str, Any]], made: RunRecord) -> pa.Table:
     """A training table without labels."""
-    widths = {modality: len(made["columns"][modality]) for modality in assemble.FRAMES}
+    widths = made.widths
     content = {
         "id": [record["clip"] for record in records],
         "video_id": [record["clip"] for record in records],
@@ -270,8 +268,8 @@ def _table(records: Sequence[dict[str, Any]], made: dict[str, Any]) -> pa.Table:
         },
     }
     table = pa.table(content, schema=tables.training_schema(widths))
-    kept = ("columns", "encoder", "encoder_sha256", "extraction", "language", "convention", "label_range", "policy")
-    return tables.with_metadata(table, {name: made[name] for name in kept})
+    kept = {"columns", "encoder", "encoder_sha256", "extraction", "language", "convention", "label_range", "policy"}
+    return tables.with_metadata(table, made.model_dump(mode="json", include=kept, exclude_unset=True))
 
 
 def _number(value: float | None) -> str:

@@ -193,9 +193,9 @@ def _rows(draw: Draw) -> list[dict[str, Any]]:
     for task in draw.tasks:
         row = {"draw": draw.index, "seed": task.job.seed, **draw.values, "key": task.key}
         if folder := cache.Store(RUNS).find(task.key):
-            made = run_files.describe(folder)
-            row |= {f"valid_{name}": made["valid"][name] for name in ("mae", "corr")}
-            row |= {name: made[name] for name in ("best_epoch", "epochs")}
+            made = run_files.read(folder)
+            row |= {"valid_mae": made.valid.mae, "valid_corr": made.valid.corr}
+            row |= {"best_epoch": made.best_epoch, "epochs": made.epochs}
         rows.append(row)
     return rows
 

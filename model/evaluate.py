@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from model import run_files
 from model.measures import floors, metrics
+from model.run_files import RunRecord
 from pipeline import assets, params, paths, tables
 from pipeline.errors import ParamsError, TableError
 
@@ -38,11 +40,11 @@ class Params(params.Block):
 class Predicted:
     """What one run says of a data set's clips.
 
-    run: its run.json; rows: tables.PREDICTIONS; mapped: the run's label range and the data set's, where the
+    run: its record; rows: tables.PREDICTIONS; mapped: the run's label range and the data set's, where the
     predictions were brought from the one into the other.
     """
 
-    run: dict[str, Any]
+    run: RunRecord
     rows: list[dict[str, Any]]
     mapped: tuple[Range, Range] | None = None
 
@@ -72,22 +74,22 @@ def kept_run(name: str) -> Path:
     Raises TableError where no such run has its weights.
     """
     dataset, _, network = name.partition("/")
-    runs = {folder: tables.read_json(folder / "run.json") for folder in _runs(dataset)}
-    named = [folder for folder, run in runs.items() if network in (run["network"], folder.name)]
-    kept = [folder for folder in named if runs[folder]["weights"]]
+    runs = {folder: run_files.read(folder) for folder in _runs(dataset)}
+    named = [folder for folder, run in runs.items() if network in (run.network, folder.name)]
+    kept = [folder for folder in named if runs[folder].weights]
     if not kept:
-        there = ", ".join(f"{folder.name}{'' if run['weights'] else ' (no weights)'}" for folder, run in runs.items())
+        there = ", ".join(f"{folder.name}{'' if run.weights else ' (no weights)'}" for folder, run in runs.items())
         keep = "all" if network in (folder.name for folder in named) else "best"
         raise TableError(
             f"{paths.RUNS} holds no run {name} with its weights; {dataset} has {there or 'none'}. "
             "Name another (--run of rawmsa predict, evaluate.unlabelled_run and evaluate.across in params.yaml)"
             + (f", or set train.keep to {keep}, then: dvc repro" if named else ", or train it with: dvc repro")
         )
-    return min(kept, key=lambda folder: runs[folder]["valid"]["mae"])
+    return min(kept, key=lambda folder: runs[folder].valid.mae)
 
 
 def _runs(dataset: str) -> list[Path]:
-    return sorted(file.parent for file in (paths.RUNS / dataset).glob("*/run.json"))
+    return sorted(file.parent for file in (paths.RUNS / dataset).glob(f"*/{run_files.RUN}"))
 
 
 def _check(across: Sequence[Crossing], datasets: Sequence[str]) -> None:
@@ -106,8 +108,8 @@ def _check(across: Sequence[Crossing], datasets: Sequence[str]) -> None:
 def _own(dataset: str, table: pa.Table) -> Iterator[Predicted]:
     """The data set's own runs, which predicted when they were trained."""
     for folder in _runs(dataset):
-        run = tables.read_json(folder / "run.json")
-        yield Predicted(run, _rows(run, table, tables.read(folder / "predictions.parquet").to_pylist()))
+        run = run_files.read(folder)
+        yield Predicted(run, _rows(run, table, tables.read(folder / run_files.PREDICTIONS).to_pylist()))
 
 
 def _across(dataset: str, table: pa.Table, across: Sequence[Crossing]) -> Iterator[Predicted]:
@@ -135,9 +137,9 @@ def _foreign(folder: Path, table: pa.Table) -> Predicted:
     """What a run of another data set predicts, in the range of this one's labels."""
     from model.training.predict import predict
 
-    run, facts = tables.read_json(folder / "run.json"), tables.metadata(table)
+    run, facts = run_files.read(folder), tables.metadata(table)
     predicted = predict(folder, table, assets.encoder(facts["encoder"])).to_pylist()
-    (low, high), (to_low, to_high) = own, wanted = run["label_range"], facts["label_range"]
+    (low, high), (to_low, to_high) = own, wanted = list(run.label_range), facts["label_range"]
     if own == wanted:
         return Predicted(run, _rows(run, table, predicted))
     for row in predicted:
@@ -149,11 +151,11 @@ def _foreign(folder: Path, table: pa.Table) -> Predicted:
     return Predicted(run, _rows(run, table, predicted), (own, wanted))
 
 
-def _rows(run: Mapping[str, Any], table: pa.Table, predicted: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _rows(run: RunRecord, table: pa.Table, predicted: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """tables.PREDICTIONS of tables.RUN_PREDICTIONS."""
     labels = dict(zip(table["id"].to_pylist(), table["label"].to_pylist(), strict=True))
-    common = {"dataset": tables.metadata(table)["dataset"], "network": run["network"], "seed": run["seed"]}
-    common["trained_on"] = run["dataset"]
+    common = {"dataset": tables.metadata(table)["dataset"], "network": run.network, "seed": run.seed}
+    common["trained_on"] = run.dataset
     return [{**row, **common, "label": labels[row["id"]], "prediction": row["fusion"]} for row in predicted]
 
 
@@ -166,8 +168,8 @@ def _scores(table: pa.Table, measured: Sequence[Predicted]) -> dict[str, Any]:
     split = "test" if any(row["split"] == "test" for row in truth) else "all"
     groups: dict[str, list[Predicted]] = {}
     for predicted in measured:
-        if split == "test" or predicted.run["dataset"] != facts["dataset"]:
-            name = _name(facts["dataset"], predicted.run["network"], predicted.run["dataset"])
+        if split == "test" or predicted.run.dataset != facts["dataset"]:
+            name = _name(facts["dataset"], predicted.run.network, predicted.run.dataset)
             groups.setdefault(name, []).append(predicted)
     scores = {name: _summary(name, facts, split, members) for name, members in groups.items()}
     if scores and any(row["split"] == "train" for row in truth):
@@ -180,7 +182,7 @@ def _summary(name: str, facts: Mapping[str, Any], split: str, members: Sequence[
     scores = metrics.summary(
         [metrics.score(facts["convention"], *_columns(_tested(one.rows, split))) for one in members]
     )
-    trained_on = members[0].run["dataset"]
+    trained_on = members[0].run.dataset
     if trained_on == facts["dataset"]:
         return scores
     clips = len(_tested(members[0].rows, split))
@@ -207,16 +209,16 @@ def _columns(rows: Iterable[Mapping[str, Any]]) -> tuple[np.ndarray, np.ndarray]
 
 def _write_plots(predictions: Sequence[Mapping[str, Any]]) -> None:
     """What `dvc plots` draws: the curves of every run, and the test predictions of each network's best seed."""
-    runs = {file.parent: tables.read_json(file) for file in sorted(paths.RUNS.glob("*/*/run.json"))}
+    runs = {file.parent: run_files.read(file.parent) for file in sorted(paths.RUNS.glob(f"*/*/{run_files.RUN}"))}
     curves = [
-        {**{key: run[key] for key in CURVES[:3]}, **{key: row[key] for key in CURVES[3:]}}
+        {"dataset": run.dataset, "network": run.network, "seed": run.seed, **{key: row[key] for key in CURVES[3:]}}
         for folder, run in runs.items()
         for row in _curves(folder)
     ]
-    best: dict[tuple[str, str], dict[str, Any]] = {}
+    best: dict[tuple[str, str], RunRecord] = {}
     for run in runs.values():
-        name = (run["dataset"], run["network"])
-        best[name] = min(best.get(name, run), run, key=lambda one: one["valid"]["mae"])
+        name = (run.dataset, run.network)
+        best[name] = min(best.get(name, run), run, key=lambda one: one.valid.mae)
     tested = [
         {
             "dataset": row["dataset"],
@@ -225,12 +227,12 @@ def _write_plots(predictions: Sequence[Mapping[str, Any]]) -> None:
             "predicted": row["prediction"],
         }
         for row in predictions
-        if row["split"] == "test" and row["seed"] == best[row["trained_on"], row["network"]]["seed"]
+        if row["split"] == "test" and row["seed"] == best[row["trained_on"], row["network"]].seed
     ]
     tables.write_csv(paths.PLOTS / "curves.csv", CURVES, curves)
     tables.write_csv(paths.PLOTS / "predictions.csv", PREDICTED, tested)
 
 
 def _curves(folder: Path) -> list[dict[str, str]]:
-    with (folder / "curves.csv").open(newline="") as file:
+    with (folder / run_files.CURVES).open(newline="") as file:
         return list(csv.DictReader(file))

@@ -136,9 +136,9 @@ def _run(network: str, run: Run, best: bool) -> Row:
         "title": f"{model_name(network)}, seed {run.seed}",
         "network": network,
         "best": best,
-        "best_epoch": run.record["best_epoch"],
-        "valid": {name: _short(run.record["valid"].get(name)) for name in ("mae", "corr")},
-        "parameters": {name: json.dumps(value, ensure_ascii=False) for name, value in run.parameters.items()},
+        "best_epoch": run.record.best_epoch,
+        "valid": {"mae": _short(run.record.valid.mae), "corr": _short(run.record.valid.corr)},
+        "parameters": {name: json.dumps(value, ensure_ascii=False) for name, value in run.record.parameters.items()},
         "curves": {
             name: [_short(value) for value in run.curves[name].tolist()] for name in shown if name in run.curves
         },

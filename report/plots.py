@@ -96,7 +96,7 @@ def curves(figure: "Figure", runs: Sequence[Run]) -> None:
         losses.plot(epochs, run.curves["train_loss"], color=COLOURS["train"])
         losses.plot(epochs, run.curves["valid_loss"], color=COLOURS["valid"])
         errors.plot(epochs, run.curves["valid_mae"], color=COLOURS["valid"])
-        best = epochs == run.record["best_epoch"]
+        best = epochs == run.record.best_epoch
         errors.plot(epochs[best], run.curves["valid_mae"][best], "o", markersize=5, color=COLOURS["valid"])
     for split, word in (("train", "training"), ("valid", "validation")):
         losses.plot([], [], color=COLOURS[split], linewidth=2, label=word)

@@ -11,6 +11,8 @@ import pyarrow as pa
 from plotly.offline import get_plotlyjs
 
 import report
+from model import run_files
+from model.run_files import RunRecord
 from pipeline import paths, tables
 from pipeline.execution import cache
 from pipeline.tables import shards
@@ -37,6 +39,15 @@ SCORES = {
 }  # fmt: skip
 FLOOR = SCORES | {"mae": 1.456, "corr": None}
 SIMS = {"mae": 0.419, "corr": 0.616, "acc2": 0.8074, "f1": 0.8078, "acc3": 0.65, "acc5": 0.42}
+HYPER = {
+    "text": "frozen",
+    "architecture": {},
+    "groups": {},
+    "fit": {
+        "batch": 4, "accumulate": 1, "bucket": 1, "max_epochs": 2, "patience": 2, "optimizer": "adamw",
+        "gradients": "mean", "validation": "clips", "clip": None, "plateau": None,
+    },
+}  # fmt: skip
 SECRET = "they said <script>alert('x')</script> & went"
 
 
@@ -103,11 +114,23 @@ def _clip(dataset: str, id: str) -> tables.ClipRow:
     return tables.ClipRow(dataset=dataset, id=id, video_id=id, clip_id="", seconds=1.0)
 
 
+def record(dataset: str = "made", seed: int = 1, **changes: Any) -> RunRecord:
+    """The record of a run of self_mm that nobody trained."""
+    told = {
+        "dataset": dataset, "convention": "mosi", "label_range": [-3, 3], "language": "en", "synthetic": True,
+        "encoder": "packaged", "encoder_sha256": None, "columns": {}, "statistics": {}, "extraction": {}, "policy": {},
+        "encoder_config": None, "network": "self_mm", "seed": seed, "preset": "paper", "values": "made",
+        "block": "mosi", "changes": {}, "hyper": HYPER, "threads": 1, "processes": 1, "precision": "float32",
+        "versions": {}, "vectors_sha256": None, "text_width": 0, "best_epoch": 2, "epochs": 2,
+        "valid": {"loss": 1.0, "mae": 1.0, "corr": None},
+    }  # fmt: skip
+    return RunRecord.model_validate(told | changes)
+
+
 def train(dataset: str, seed: int, valid_mae: float, ulabels: list[dict[str, Any]] | None = None) -> None:
     folder = paths.run(dataset, "self_mm", seed)
     folder.mkdir(parents=True)
-    record = {"network": "self_mm", "seed": seed, "best_epoch": 2, "valid": {"mae": valid_mae, "corr": None}}
-    tables.write_json(folder / "run.json", record)
+    run_files.write(folder, record(dataset, seed, valid={"loss": 1.0, "mae": valid_mae, "corr": None}))
     names = "epoch,train_loss,valid_loss,valid_mae,valid_corr,loss_fusion,loss_text,loss_audio,loss_vision"
     (folder / "curves.csv").write_text(f"{names}\n1,1.2,1.3,1.3,,1.2,0,,\n2,1.0,1.1,1.1,0.4,1.0,0,,\n")
     if ulabels is not None:

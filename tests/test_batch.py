@@ -103,7 +103,7 @@ def test_frames_are_standardised_and_nan_and_padding_are_zero():
     frames[0][1, 2] = np.nan
     place = table.column_names.index("audio")
     made = table.set_column(place, table.schema.field(place), tables.sequences(frames, 3))
-    clips = Clips(made, ("audio",), tiny.WIDTHS, tiny.metadata(tiny.WIDTHS, "x", True)["statistics"], "train")
+    clips = Clips(made, ("audio",), tiny.WIDTHS, tiny.statistics(tiny.metadata(tiny.WIDTHS, "x", True)), "train")
     x = clips.batch([0, 1]).inputs["audio"].numpy()
     expected = (frames[0] - np.float32(0.1)) / np.float32(2)
     expected[1, 2] = 0

@@ -61,19 +61,17 @@ def test_same_seed_same_bytes(folder: Path, tmp_path: Path):
 
 
 def test_run_json_says_what_the_run_was(folder: Path, tmp_path: Path):
-    described = run_files.describe(folder)
-    assert described["hyper"]["fit"]["accumulate"] == 2
-    assert described["valid"]["mae"] == pytest.approx(
-        min(float(row) for row in _column(folder / "curves.csv", "valid_mae"))
-    )
+    record = run_files.read(folder)
+    assert record.hyper.fit.accumulate == 2
+    assert record.valid.mae == pytest.approx(min(float(row) for row in _column(folder / "curves.csv", "valid_mae")))
     assert str(tmp_path) not in (folder / "run.json").read_text()
     labels = {row["id"]: row["label"] for row in tiny.table().to_pylist()}
     valid = [row for row in tables.read(folder / "predictions.parquet").to_pylist() if row["split"] == "valid"]
-    for modality, corr in described["valid"]["heads"].items():
+    for modality, corr in record.valid.heads.items():
         pairs = np.array([[row[modality], labels[row["id"]]] for row in valid]).T
         assert corr == pytest.approx(np.corrcoef(pairs)[0, 1], abs=1e-5)
-    assert list(described["valid"]["heads"]) == ["text", "audio", "vision"]
-    assert described["best_epoch"] <= described["epochs"] == 3
+    assert list(record.valid.heads) == ["text", "audio", "vision"]
+    assert record.best_epoch <= record.epochs == 3
 
 
 def test_only_heads_that_are_there_are_measured() -> None:
@@ -98,9 +96,9 @@ def test_clips_without_labels_are_predicted_too(folder: Path):
 
 
 def test_predictions_do_not_depend_on_the_other_clips(folder: Path):
-    described, network = run_files.describe(folder), checkpoint.load(folder)
-    whole = infer(network, clips_for(described, tiny.table())).to_pylist()
-    part = infer(network, clips_for(described, tiny.table().slice(5, 3))).to_pylist()
+    record, network = run_files.read(folder), checkpoint.load(folder)
+    whole = infer(network, clips_for(record, tiny.table())).to_pylist()
+    part = infer(network, clips_for(record, tiny.table().slice(5, 3))).to_pylist()
     by_id = {row["id"]: row["fusion"] for row in whole}
     assert all(row["fusion"] == pytest.approx(by_id[row["id"]], abs=1e-5) for row in part)
 
@@ -135,7 +133,7 @@ def test_a_run_without_weights_says_where_they_went(folder: Path):
 
 def test_altered_weights_are_refused_with_the_file_both_hashes_and_the_remedy(folder: Path):
     weights = folder / "weights.safetensors"
-    recorded = run_files.describe(folder)["weights_sha256"]
+    recorded = run_files.read(folder).weights_sha256
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
     weights.write_bytes(content)

@@ -195,7 +195,7 @@ def test_idle_heads_do_not_decay():
     before = network.heads["audio"].project.weight.detach().clone()
     groups = {name: Group(lr=0.001, weight_decay=0.001) for name in ("audio", "heads")}
     splits = [
-        Clips(table, ("audio",), tiny.WIDTHS, tiny.metadata(tiny.WIDTHS, "x", True)["statistics"], s)
+        Clips(table, ("audio",), tiny.WIDTHS, tiny.statistics(tiny.metadata(tiny.WIDTHS, "x", True)), s)
         for s in ("train", "valid")
     ]
     fit(network, *splits, groups, _fit(batch=1, accumulate=1, max_epochs=2), 1)

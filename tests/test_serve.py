@@ -25,12 +25,14 @@ from app import predict, serve
 from app.predict import Content
 from app.serve import app, work
 from app.serve.clips import Clips
+from model.run_files import RunRecord
 from pipeline import assemble, features, paths, tables, text
 from pipeline.errors import MediaError, RawmsaError, Reason, TableError
 from pipeline.media import Media
 from pipeline.params import Limits
 from pipeline.tables import Column, Frames, Word
 from tests import clips as videos
+from tests import projects
 
 ROOT = Path(__file__).parents[1]
 PARAMS = yaml.safe_load((ROOT / paths.PARAMS).read_text())
@@ -68,16 +70,12 @@ def content() -> Content:
     return Content(facts, words, {"audio": frames, "vision": None}, [])
 
 
-def made(aligned: bool = False) -> dict[str, Any]:
-    """What of a run.json decides the shape of a clip."""
+def made(aligned: bool = False) -> RunRecord:
+    """What of a run's record decides the shape of a clip."""
     policy = {"aligned": aligned, "pool": {"audio": 4, "vision": 1}, "max_frames": {"audio": 5, "vision": 5}}
     columns = [{"name": "count", "unit": "", "kind": "value"}]
-    return {
-        "encoder": "packaged",
-        "policy": policy,
-        "columns": {"audio": ["count"], "vision": []},
-        "extraction": {"text": {"max_tokens": 64}, "audio": {"columns": columns}, "vision": {"columns": []}},
-    }
+    extraction = {"text": {"max_tokens": 64}, "audio": {"columns": columns}, "vision": {"columns": []}}
+    return projects.record(policy=policy, columns={"audio": ["count"], "vision": []}, extraction=extraction)
 
 
 def test_a_window_is_shaped_as_a_clip_of_its_own() -> None:
@@ -111,7 +109,8 @@ def test_words_without_times_are_in_no_window() -> None:
 
 
 def test_leans_are_of_heads_that_are_known_to_be_good() -> None:
-    run = {"label_range": [-3, 3], "synthetic": True, "valid": {"heads": {"text": 0.3, "audio": 0.29, "vision": None}}}
+    valid = {"loss": 1.0, "mae": 1.0, "corr": None}
+    run = projects.record(valid=valid | {"heads": {"text": 0.3, "audio": 0.29, "vision": None}})
     job = work.Job(Path("data/runs/made/self_mm-1"), run, 1, OPTIONS)
     told = work.facts(job)
     assert told["run"] == "made/self_mm-1" and told["steps"] == work.STEPS and told["max_seconds"] == 600
@@ -120,8 +119,8 @@ def test_leans_are_of_heads_that_are_known_to_be_good() -> None:
         "audio": {"corr": 0.29, "shown": False},
         "vision": {"corr": None, "shown": False},
     }
-    run["valid"] = {"mae": 1.0}  # of a run made before
-    assert work.facts(job)["heads"] == {} and not work._shown(job)
+    before = replace(job, made=projects.record(valid=valid))  # heads were not recorded
+    assert work.facts(before)["heads"] == {} and not work._shown(before)
 
 
 # The server, with work that waits for the test

@@ -13,6 +13,7 @@ from transformers import BertConfig, BertModel
 
 from model.networks.ulgm import Settings
 from model.records import Dims
+from model.run_files import Statistics
 from model.training.batch import Clips
 from model.training.hyper import Fit, Group, Hyper, merged
 from pipeline import tables
@@ -156,5 +157,9 @@ def metadata(widths: dict[str, int], dataset: str, labelled: bool) -> dict[str, 
 
 
 def clips(made: pa.Table, split: str | None = None, modalities: Sequence[str] = tables.MODALITIES) -> Clips:
-    statistics = tables.metadata(made)["statistics"]
-    return Clips(made, modalities, WIDTHS, statistics, split)
+    return Clips(made, modalities, WIDTHS, statistics(tables.metadata(made)), split)
+
+
+def statistics(about: dict[str, Any]) -> dict[str, Statistics]:
+    """Of a table with these metadata."""
+    return {modality: Statistics(**found) for modality, found in about["statistics"].items()}

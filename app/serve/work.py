@@ -15,6 +15,8 @@ import numpy as np
 
 from app import predict
 from app.predict import Content
+from model import run_files
+from model.run_files import RunRecord
 from pipeline import assemble, params, tables
 from pipeline.assemble import align
 from pipeline.datasets import ingest
@@ -34,31 +36,29 @@ NO_TIMES = "When the words are said is not known, so the windows have no text."
 
 @dataclass(frozen=True)
 class Job:
-    """What every clip of a server shares. made: the run's run.json."""
+    """What every clip of a server shares. made: the run's record."""
 
     folder: Path
-    made: dict[str, Any]
+    made: RunRecord
     threads: int
     options: "Params"
 
 
 def job(run: str | None, threads: int, options: "Params") -> Job:
     """Raises TableError where the run is not there, or its features cannot be extracted here."""
-    from model import run_files
-
     folder = predict.located(run)
-    made = run_files.describe(folder)
+    made = run_files.read(folder)
     for modality in assemble.FRAMES:
         predict.recipe(modality, made)
     return Job(folder, made, threads, options)
 
 
 def facts(job: Job) -> dict[str, Any]:
-    """What the page shows of the server. heads: empty for a run of before run.json told their correlations."""
+    """What the page shows of the server. heads: empty for a record of an older version."""
     told = job.options.model_dump(exclude={"grace_seconds"})
-    heads = {name: {"corr": corr, "shown": name in _shown(job)} for name, corr in _heads(job).items()}
+    heads = {name: {"corr": corr, "shown": name in _shown(job)} for name, corr in job.made.valid.heads.items()}
     about = predict.about(job.folder, job.made)
-    return {**about, "label_range": job.made["label_range"], **told, "heads": heads, "steps": STEPS}
+    return {**about, "label_range": job.made.label_range, **told, "heads": heads, "steps": STEPS}
 
 
 def warm(job: Job, _: None) -> None:
@@ -160,7 +160,7 @@ def _write(job: Job, folder: Path, name: str, content: Content, tokens: Tokens) 
             row = FeatureRow(name, "ok" if found else "absent", found or Frames.none(width))
             table = tables.feature_table([row], width)
             tables.write(folder / f"{modality}.parquet", table, metadata)
-    metadata = {key: value for key, value in job.made["extraction"]["text"].items() if key != "dataset"}
+    metadata = {key: value for key, value in job.made.extraction["text"].items() if key != "dataset"}
     tables.write(folder / "text.parquet", tables.table_of(TokensRow, [TokensRow(id=name, **vars(tokens))]), metadata)
 
 
@@ -206,11 +206,6 @@ def _something(inputs: dict[str, Any]) -> bool:
     return any(len(x) for x in (inputs["tokens"].input_ids, inputs["x_audio"], inputs["x_vision"]))
 
 
-def _heads(job: Job) -> dict[str, float | None]:
-    found: dict[str, float | None] = job.made["valid"].get("heads", {})
-    return found
-
-
 def _shown(job: Job) -> Sequence[str]:
     """The modalities whose head is good enough for its output to be told."""
-    return [name for name, corr in _heads(job).items() if corr is not None and corr >= job.options.min_corr]
+    return [name for name, corr in job.made.valid.heads.items() if corr is not None and corr >= job.options.min_corr]

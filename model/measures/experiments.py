@@ -112,7 +112,7 @@ def content(name: str, table: pa.Table, runs: Sequence[Runs], seeds: Sequence[in
     """What the experiment's JSON file holds."""
     about = _about(name, table, seeds)
     if name in FIGURES:
-        folder = min(runs[0].folders, key=lambda folder: run_files.describe(folder)["valid"]["mae"])
+        folder = min(runs[0].folders, key=lambda folder: run_files.read(folder).valid.mae)
         make = ulabels.distributions if name == "figure4" else ulabels.cases
         return {**about, **make(folder, table)}
     beside = reference(name, [each.row for each in runs])
@@ -171,11 +171,14 @@ class _Test:
 
     def row(self, runs: Runs, draws: Draws) -> dict[str, Any]:
         """What the table says of the runs of a row."""
-        described = [run_files.describe(folder) for folder in runs.folders]
-        chosen = [run["valid"]["mae"] for run in described]
+        records = [run_files.read(folder) for folder in runs.folders]
+        chosen = [record.valid.mae for record in records]
         return {
             "label": runs.row.label,
-            **{key: described[0][key] for key in ("network", "preset", "values", "changes")},
+            "network": records[0].network,
+            "preset": records[0].preset,
+            "values": records[0].values,
+            "changes": records[0].changes,
             "scores": metrics.summary([self._score(p) for p in self.predictions(runs, "fusion")]),
             "interval": self.bootstrap.intervals(draws),
             "valid": {"mae": float(np.mean(chosen)), "std": float(np.std(chosen))},

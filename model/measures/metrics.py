@@ -5,11 +5,11 @@ of a class's edge (-.7, .1 ...) a value falls.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-Convention = Literal["mosi", "sims"]
+Convention = str  # its name
 Scores = dict[str, float | None]
 Classes = tuple[np.ndarray, np.ndarray, np.ndarray]  # predicted, true, which clips count: (N,) each
 

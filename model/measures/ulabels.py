@@ -161,8 +161,8 @@ def _parting(made: Mapping[str, Mapping[str, Any]], rows: Mapping[str, Mapping[s
 
 def _of(folder: Path) -> dict[str, Any]:
     """Which run it is."""
-    run = run_files.describe(folder)
-    return {key: run[key] for key in ("network", "preset", "values", "seed")}
+    run = run_files.read(folder)
+    return {"network": run.network, "preset": run.preset, "values": run.values, "seed": run.seed}
 
 
 def _floats(column: pa.ChunkedArray) -> np.ndarray:

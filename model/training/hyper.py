@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from inspect import signature
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -15,7 +15,8 @@ from pydantic import (
     create_model,
 )
 
-from model.networks.base import BaseNetwork, named
+if TYPE_CHECKING:
+    from model.networks.base import BaseNetwork
 
 
 class _Block(BaseModel):
@@ -74,8 +75,10 @@ def merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-def schema(network: type[BaseNetwork]) -> type[Hyper]:
+def schema(network: type["BaseNetwork"]) -> type[Hyper]:
     """Hyper as one network wants it: the signature of its constructor types the architecture, GROUPS names the groups."""
+    from model.networks.base import named  # torch, which a reader of records does not need
+
     taken = signature(network, eval_str=True).parameters.values()
     fields: dict[str, Any] = {one.name: (one.annotation, ...) for one in taken if one.name != "dims"}
     architecture: Any = create_model("Architecture", __base__=_Block, **fields)

@@ -150,7 +150,7 @@ def compute(
 
 def valid_mae(task: Task) -> float:
     """Of a run that the cache holds."""
-    return float(run_files.describe(cache.Store(RUNS).path(task.key))["valid"]["mae"])
+    return run_files.read(cache.Store(RUNS).path(task.key)).valid.mae
 
 
 def _vectors(source: Source, text: str) -> str:
@@ -192,9 +192,8 @@ def _train(task: Task, seconds: float) -> str:
             _into_cache((task, seconds))
         else:
             torchrun.run(_into_cache, (task, seconds), processes, places)
-    described = run_files.describe(cache.Store(RUNS).path(task.key))
-    mae, best, epochs = described["valid"]["mae"], described["best_epoch"], described["epochs"]
-    return f"validation MAE {mae:.3f} in epoch {best} of {epochs}"
+    made = run_files.read(cache.Store(RUNS).path(task.key))
+    return f"validation MAE {made.valid.mae:.3f} in epoch {made.best_epoch} of {made.epochs}"
 
 
 def _into_cache(asked: tuple[Task, float]) -> None:
