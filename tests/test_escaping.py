@@ -180,23 +180,14 @@ def test_a_transcript_cannot_act_on_the_terminal() -> None:
 
 
 def test_predict_prints_what_was_said_as_it_was_said(capsys: pytest.CaptureFixture[str]) -> None:
-    nothing = dict.fromkeys(("prediction", "text", "audio", "vision"))
-    record = {
-        **nothing,
-        "transcript": "[red]loud[/red]",
-        "flags": [ESCAPE],
-        "error": None,
-        "run": "a/[b]",
-        "synthetic": False,
-    }
-    predict.show([{**record, "clip": "[bold]x.mp4"}], as_json=False)
+    one = predict.Prediction("[bold]x.mp4", transcript="[red]loud[/red]", flags=[ESCAPE], run="a/[b]")
+    predict.show([one], as_json=False)
     out = capsys.readouterr().out
     assert "[red]loud[/red]" in out and "[bold]x.mp4" in out and "a/[b]" in out and "\x1b" not in out
 
 
 def test_predict_names_a_file_that_is_not_utf8_in_utf8(capsys: pytest.CaptureFixture[str]) -> None:
-    record = predict._empty(Path(os.fsdecode(b"caf\xe9.mp4"))) | {"run": "a/b", "synthetic": False}
-    predict.show([record], as_json=True)
+    predict.show([predict.Prediction(predict._shown(Path(os.fsdecode(b"caf\xe9.mp4"))))], as_json=True)
     assert r"caf\\udce9.mp4" in capsys.readouterr().out
 
 

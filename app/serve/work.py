@@ -58,7 +58,7 @@ def facts(job: Job) -> dict[str, Any]:
     told = job.options.model_dump(exclude={"grace_seconds"})
     heads = {name: {"corr": corr, "shown": name in _shown(job)} for name, corr in job.made.valid.heads.items()}
     about = predict.about(job.folder, job.made)
-    return {**about, "label_range": job.made.label_range, **told, "heads": heads, "steps": STEPS}
+    return {**vars(about), "label_range": job.made.label_range, **told, "heads": heads, "steps": STEPS}
 
 
 def warm(job: Job, _: None) -> None:
@@ -82,21 +82,19 @@ def work(job: Job, clip: tuple[Path, str]) -> dict[str, Any]:
         content = _read(job, file, begin)
     except MediaError as error:
         raise MediaError(error.reason, error.message.replace(file.name, name, 1)) from None
-    record = {
-        **predict.empty(name),
-        "flags": [str(flagged) for flagged in content.flags],
-        **predict.inputs(content, job.made),
-    }
-    _write(job, file.parent, name, content, record["tokens"])
+    taken = predict.inputs(content, job.made)
+    _write(job, file.parent, name, content, taken.tokens)
     begin("film")
     shown = _player(job, content, file)
     begin("network")
-    (whole,) = predict.outputs([record], job.folder, job.made)
+    (whole,) = predict.outputs([taken], job.folder, job.made)
+    told = vars(whole) | vars(predict.about(job.folder, job.made))
+    flags = list(map(str, content.flags))
     return {
-        "record": predict.public(record | whole, job.folder, job.made),
+        "record": vars(predict.Prediction(clip=name, transcript=taken.transcript, flags=flags, **told)),
         "player": shown,
         "windows": _predicted(job, content),
-        "leans": {modality: whole[modality] for modality in _shown(job) if whole[modality] is not None},
+        "leans": {modality: lean for modality in _shown(job) if (lean := getattr(whole, modality)) is not None},
         "files": [modality for modality in tables.MODALITIES if (file.parent / f"{modality}.parquet").is_file()],
         "notes": [] if align.timed(content.words) else [NO_TIMES],
     }
@@ -194,16 +192,12 @@ def _tracks(job: Job, modality: str, frames: Frames | None) -> Modality | None:
 def _predicted(job: Job, content: Content) -> list[dict[str, float | None]]:
     """start, end and outputs of each window; a window in which nothing is seen, heard or said has no prediction."""
     spans = windows(content.facts.seconds, job.options.window_seconds, job.options.hop_seconds)
-    taken = [{"clip": str(index), **predict.inputs(cut(content, *span), job.made)} for index, span in enumerate(spans)]
+    taken = [predict.inputs(cut(content, *span), job.made) for span in spans]
     found = predict.outputs(taken, job.folder, job.made)
     return [
-        {"start": start, "end": end, **output, "prediction": output["prediction"] if _something(inputs) else None}
+        {"start": start, "end": end, **vars(output), "prediction": None if inputs.empty else output.prediction}
         for (start, end), inputs, output in zip(spans, taken, found, strict=True)
     ]
-
-
-def _something(inputs: dict[str, Any]) -> bool:
-    return any(len(x) for x in (inputs["tokens"].input_ids, inputs["x_audio"], inputs["x_vision"]))
 
 
 def _shown(job: Job) -> Sequence[str]:

@@ -102,7 +102,7 @@ class Statistics(Metadata):
 class Policy(Metadata):
     """The block `assemble` of params.yaml, as the frames of a training table were made with it."""
 
-    aligned: bool
+    aligned: bool = False
     pool: dict[str, int] = Field(default={})
     max_frames: dict[str, int | None] = Field(default={})  # None: all
 
@@ -134,7 +134,7 @@ M = TypeVar("M", bound=Metadata)
 
 def read_metadata(kind: type[M], source: Path | pa.Table) -> M:
     """The metadata of a table, of its file or of its folder. Raises TableError where they are missing or lack a field."""
-    return _checked(kind, metadata(source), str(source) if isinstance(source, Path) else "The table")
+    return checked(kind, metadata(source), str(source) if isinstance(source, Path) else "The table")
 
 
 def read_facts(path: Path) -> dict[str, DatasetFacts]:
@@ -142,14 +142,15 @@ def read_facts(path: Path) -> dict[str, DatasetFacts]:
     found = read_json(path)
     if not isinstance(found, dict):
         raise TableError(f"{path} holds no data sets by name. Make it again with: dvc repro ingest")
-    return {name: _checked(DatasetFacts, told, f"{path}: {name}") for name, told in found.items()}
+    return {name: checked(DatasetFacts, told, f"{path}: {name}") for name, told in found.items()}
 
 
 def write_facts(path: Path, facts: Mapping[str, DatasetFacts]) -> None:
     write_json(path, {name: told.content() for name, told in facts.items()})
 
 
-def _checked(kind: type[M], found: object, where: str) -> M:
+def checked(kind: type[M], found: object, where: str) -> M:
+    """What JSON holds as a type. where: what an error names. Raises TableError."""
     try:
         return kind.model_validate(found)
     except ValidationError as error:
