@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
@@ -16,7 +15,7 @@ from pipeline import paths, tables
 from pipeline.execution.fingerprint import Fingerprint
 from pipeline.execution.tasks import Failure
 from pipeline.files import sha256
-from pipeline.tables import ClipRow, FeatureRow, shards
+from pipeline.tables import ClipRow, FeatureMetadata, FeatureRow, shards
 from pipeline.tables.frames import Frames
 
 CODE = ("pipeline.feature_shards",)
@@ -31,11 +30,11 @@ class Shard:
     ids: list[str]
     keys: list[str | None]
 
-    def key(self, metadata: dict[str, Any], failures: dict[str, Failure]) -> str:
+    def key(self, metadata: FeatureMetadata, failures: dict[str, Failure]) -> str:
         """Of all that decides the file's bytes."""
         told = {key: [failures[key].reason, failures[key].message] for key in self.keys if key in failures}
         clips = list(zip(self.ids, self.keys, strict=True))
-        return Fingerprint(CODE).key(metadata=metadata, clips=clips, failures=told)
+        return Fingerprint(CODE).key(metadata=metadata.content(), clips=clips, failures=told)
 
 
 def of_clips(modality: str, clips: Sequence[ClipRow], keys: dict[int, str]) -> Iterator[Shard]:
@@ -48,16 +47,18 @@ def of_clips(modality: str, clips: Sequence[ClipRow], keys: dict[int, str]) -> I
                 yield Shard(name, file, [row.id for row in some], [by_id[name, row.id] for row in some])
 
 
-def write(shard: Shard, metadata: dict[str, Any], failures: dict[str, Failure], entry: Callable[[str], Path]) -> None:
+def write(shard: Shard, metadata: FeatureMetadata, failures: dict[str, Failure], entry: Callable[[str], Path]) -> None:
     """entry: of a key, the file where the worker saved its frames."""
     key = shard.key(metadata, failures)
     if failures and tables.whole(shard.file, key):
         return
-    width = len(metadata["columns"])
+    width = len(metadata.columns)
     records = [_record(id, key, failures, width, entry) for id, key in zip(shard.ids, shard.keys, strict=True)]
     noted = {"first": shard.ids[0] if shard.ids else "", "key": key}
     tables.write(
-        shard.file, tables.feature_table(records, width), {**metadata, "dataset": shard.dataset, tables.SHARD: noted}
+        shard.file,
+        tables.feature_table(records, width),
+        {**metadata.content(), "dataset": shard.dataset, tables.SHARD: noted},
     )
 
 
@@ -76,14 +77,15 @@ def tidy(modality: str, clips: Sequence[ClipRow]) -> None:
 def _take(modality: str, dataset: str, rows: Sequence[ClipRow]) -> None:
     """The features that a data set brings, of the clips that ingest left, in the same order (that of the ids)."""
     source, folder = paths.imported(modality, dataset), paths.features(modality, dataset)
-    metadata = {**tables.metadata(source), "dataset": dataset}
-    schema, content = tables.features_schema(len(metadata["columns"])), sha256(source)
-    due: dict[int, tuple[Shard, dict[str, Any], list[pa.Table]]] = {}
+    metadata = tables.read_metadata(FeatureMetadata, source)
+    told = {**metadata.content(), "dataset": dataset}
+    schema, content = tables.features_schema(len(metadata.columns)), sha256(source)
+    due: dict[int, tuple[Shard, dict[str, object], list[pa.Table]]] = {}
     for some in shards.split(rows):
         shard = Shard(dataset, folder / f"{shards.name(some)}.parquet", [row.id for row in some], [])
-        key = Fingerprint(CODE).key(metadata=metadata, source=content, clips=shard.ids)
+        key = Fingerprint(CODE).key(metadata=told, source=content, clips=shard.ids)
         if not tables.whole(shard.file, key):
-            due[len(due)] = shard, {**metadata, tables.SHARD: {"first": shards.first(some), "key": key}}, []
+            due[len(due)] = shard, {**told, tables.SHARD: {"first": shards.first(some), "key": key}}, []
     number_of = {id: number for number, (shard, *_) in due.items() for id in shard.ids}
     for group in tables.read_groups(source) if due else ():
         numbers = [number_of.get(id) for id in group["id"].to_pylist()]

@@ -46,7 +46,7 @@ def load(name: str, model: type[T], file: Path = paths.PARAMS) -> T:
     return check(name, blocks[name], model, file)
 
 
-def check(name: str, found: Any, model: type[T], file: Path = paths.PARAMS) -> T:
+def check(name: str, found: object, model: type[T], file: Path = paths.PARAMS) -> T:
     try:
         return TypeAdapter(model).validate_python(found)
     except ValidationError as error:
@@ -73,7 +73,7 @@ def _parsed(text: str) -> dict[str, Any]:
     return dict(yaml.load(text, LOADER))  # noqa: S506  a SafeLoader, see above
 
 
-def flat(nested: Mapping[str, Any]) -> dict[str, Any]:
+def flat(nested: Mapping[str, object]) -> dict[str, Any]:
     """The innermost values by their dotted keys, as DVC writes them: {"a": {"b": 1}} -> {"a.b": 1}."""
     found: dict[str, Any] = {}
     for key, value in nested.items():

@@ -18,10 +18,11 @@ from app import predict as door
 from model import evaluate, run_files, train
 from model.training import checkpoint, jobs, run
 from model.training.predict import clips_for, infer, predict
-from pipeline import paths, tables, text
+from pipeline import paths, tables
 from pipeline.errors import AssetError, ParamsError, TableError
 from pipeline.execution import workers
 from pipeline.execution.tasks import Failure, Outcome
+from pipeline.text import tokenise
 from tests import projects, tiny
 from tests.trainable import CHOICE, write_params, write_table
 
@@ -418,7 +419,7 @@ def test_without_tables_nothing_is_written(project: Path, stage: Any):
 def test_a_clip_that_a_library_cannot_take_costs_no_other(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(Path(__file__).parents[1])
     made = projects.record(columns={"audio": [], "vision": []})
-    taken = door.Inputs("fine", text.tokenise("", "packaged", 64), {})
+    taken = door.Inputs("fine", tokenise("", "packaged", 64), {})
     outcomes = [
         Outcome(1, None, Failure("crashed", "its process ended with code -11")),
         Outcome(0, door.Prepared([], taken), None),

@@ -79,9 +79,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Clip]:
 def test_output_has_the_declared_columns_rate_and_times(made: dict[str, Clip], modality: str, extractor: str) -> None:
     chosen = recipe(modality, extractor)
     frames = chosen.extract(made[modality])
-    names = [column["name"] for column in chosen.metadata()["columns"]]
+    names = [column.name for column in chosen.metadata().columns]
     assert frames.x.shape == (len(frames.times), len(names)) and len(set(names)) == len(names)
-    np.testing.assert_allclose(np.diff(frames.times), 1 / chosen.metadata()["rate_hz"], atol=1e-9)
+    np.testing.assert_allclose(np.diff(frames.times), 1 / chosen.metadata().rate_hz, atol=1e-9)
     assert frames.mask.all() and np.isfinite(frames.x).all() and frames.x.dtype == np.float32
 
 
@@ -120,14 +120,14 @@ def test_what_memory_held_before_changes_nothing(tmp_path: Path, modality: str, 
 
 def test_a_pitch_of_220_hz_is_heard_as_such(made: dict[str, Clip]) -> None:
     chosen = recipe("audio", "egemaps")
-    names = [column["name"] for column in chosen.metadata()["columns"]]
+    names = [column.name for column in chosen.metadata().columns]
     pitch = chosen.extract(made["audio"]).x[:, names.index("F0semitoneFrom27.5Hz_sma3nz")]
     assert np.median(pitch[pitch > 0]) == pytest.approx(36.0, abs=0.3)  # three octaves above 27.5 Hz
 
 
 def test_landmarks_are_freed_of_turn_place_and_scale(tmp_path: Path, made: dict[str, Clip]) -> None:
     chosen = recipe("vision", "landmarks")
-    columns = [column["name"] for column in chosen.metadata()["columns"]]
+    columns = [column.name for column in chosen.metadata().columns]
     points = [i for i, name in enumerate(columns) if name.startswith("point_")]
     straight = chosen.extract(made["vision"])
     turned = chosen.extract(Clip(face_video(tmp_path / "turned.mp4", turn=20), None, None, 1.0))

@@ -195,7 +195,7 @@ def nothing(_: None) -> None:
 @pytest.fixture(scope="module")
 def page() -> Iterator[Page]:
     clips = Clips(stand_in, nothing, LIMITS, GRACE)
-    server = app.Server(app.application(clips, FACTS, ("127.0.0.1", "localhost")), clips)
+    server = app.Server(app.application(clips, FACTS, FACTS["max_upload_mib"], ("127.0.0.1", "localhost")), clips)
     bound = serve.listen("127.0.0.1", 0)
     root = clips.folder().parent
     thread = Thread(target=server.run, kwargs={"sockets": [bound]})
@@ -364,11 +364,15 @@ def project(trainable: Path, in_process: None, monkeypatch: pytest.MonkeyPatch) 
         {"extractor": "mfcc", "mfcc": {"coefficients": 4, "hop_seconds": 0.02, "window_seconds": 0.025}}
     )
     recorded = features.recipe("audio", options).metadata()
-    names = assemble.shaped_names([Column(**column) for column in recorded["columns"]])
+    names = assemble.shaped_names(recorded.columns)
     monkeypatch.setattr(tiny, "WIDTHS", {"audio": len(names), "vision": 0})
     table = tiny.table()
     policy = {"aligned": False, "pool": {"audio": 4, "vision": 1}, "max_frames": {"audio": 400, "vision": 400}}
-    extraction = {"text": {"max_tokens": 64, "encoder": "packaged", "dataset": "made"}, "audio": recorded, "vision": {}}
+    extraction = {
+        "text": {"max_tokens": 64, "encoder": "packaged", "dataset": "made"},
+        "audio": recorded.content(),
+        "vision": {},
+    }
     metadata = tables.metadata(table) | {"extraction": extraction, "policy": policy}
     tables.write_table(paths.table("made"), [table], metadata)
     train.run()

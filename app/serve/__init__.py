@@ -52,7 +52,10 @@ def main(run: str | None, host: str, port: int, browser: bool) -> None:
     bound = listen(host, port)
     address = f"http://{_in_url(host)}:{bound.getsockname()[1]}"
     clips = Clips(partial(work.work, job), partial(work.warm, job), limits, options.grace_seconds)
-    server = Server(application(clips, work.facts(job), (_in_url(host), "localhost", "127.0.0.1", "[::1]")), clips)
+    server = Server(
+        application(clips, work.facts(job), options.max_upload_mib, (_in_url(host), "localhost", "127.0.0.1", "[::1]")),
+        clips,
+    )
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # which nohup asks for
         signal.signal(
             signal.SIGHUP, server.handle_exit

@@ -10,7 +10,8 @@ import re
 import shutil
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from socket import socket
+from typing import Annotated
 from urllib.parse import urlsplit
 
 import uvicorn
@@ -53,7 +54,7 @@ class Server(uvicorn.Server):
         )
         self._clips = clips
 
-    async def shutdown(self, sockets: Any = None) -> None:
+    async def shutdown(self, sockets: list[socket] | None = None) -> None:
         await self._clips.close()
         await super().shutdown(sockets)
 
@@ -72,11 +73,11 @@ class Events(StreamingResponse):
             await super().__call__(scope, receive, send)
 
 
-def application(clips: Clips, facts: dict[str, Any], hosts: Sequence[str]) -> FastAPI:
+def application(clips: Clips, facts: dict[str, object], max_upload_mib: int, hosts: Sequence[str]) -> FastAPI:
     """facts: what GET /facts tells; hosts: what a request may call this server, without a port."""
     app = FastAPI(openapi_url=None)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)
-    most = facts["max_upload_mib"] * 2**20
+    most = max_upload_mib * 2**20
     own = [Depends(_own_origin)]
     shown = template("page.html", Path(__file__).parent).render()
 

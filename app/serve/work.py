@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from pipeline import assemble, params, tables
 from pipeline.assemble import align
 from pipeline.datasets import ingest
 from pipeline.errors import MediaError, Reason
-from pipeline.tables import Column, FeatureRow, Frames, Tokens, TokensRow
+from pipeline.tables import FeatureRow, Frames, Tokens, TokensRow
 from report import player, proxy
 from report.tracks import Modality
 
@@ -53,7 +53,7 @@ def job(run: str | None, threads: int, options: "Params") -> Job:
     return Job(folder, made, threads, options)
 
 
-def facts(job: Job) -> dict[str, Any]:
+def facts(job: Job) -> dict[str, object]:
     """What the page shows of the server. heads: empty for a record of an older version."""
     told = job.options.model_dump(exclude={"grace_seconds"})
     heads = {name: {"corr": corr, "shown": name in _shown(job)} for name, corr in job.made.valid.heads.items()}
@@ -68,7 +68,7 @@ def warm(job: Job, _: None) -> None:
     checkpoint.load(job.folder)
 
 
-def work(job: Job, clip: tuple[Path, str]) -> dict[str, Any]:
+def work(job: Job, clip: tuple[Path, str]) -> dict[str, object]:
     """In the child. clip: the file, and the name that it is shown by. What the page shows of it: record (as `rawmsa
     predict --json` has it), player (report/player.py), windows, leans, files, notes; and beside it its features as
     Parquet files, and a film of it.
@@ -154,15 +154,15 @@ def _write(job: Job, folder: Path, name: str, content: Content, tokens: Tokens) 
     for modality, found in content.frames.items():
         if recipe := predict.recipe(modality, job.made):
             metadata = recipe.metadata()
-            width = len(metadata["columns"])
+            width = len(metadata.columns)
             row = FeatureRow(name, "ok" if found else "absent", found or Frames.none(width))
             table = tables.feature_table([row], width)
-            tables.write(folder / f"{modality}.parquet", table, metadata)
-    metadata = {key: value for key, value in job.made.extraction["text"].items() if key != "dataset"}
-    tables.write(folder / "text.parquet", tables.table_of(TokensRow, [TokensRow(id=name, **vars(tokens))]), metadata)
+            tables.write(folder / f"{modality}.parquet", table, metadata.content())
+    told = {key: value for key, value in job.made.extraction["text"].items() if key != "dataset"}
+    tables.write(folder / "text.parquet", tables.table_of(TokensRow, [TokensRow(id=name, **vars(tokens))]), told)
 
 
-def _player(job: Job, content: Content, file: Path) -> dict[str, Any]:
+def _player(job: Job, content: Content, file: Path) -> dict[str, object]:
     """What the page plays; its film lies beside the clip then."""
     facts, film = content.facts, None
     told = {
@@ -185,8 +185,9 @@ def _tracks(job: Job, modality: str, frames: Frames | None) -> Modality | None:
     recipe = predict.recipe(modality, job.made)
     if recipe is None or frames is None or not frames.mask.any():
         return None
-    columns = [Column(**column) for column in recipe.metadata()["columns"]]
-    return Modality(recipe.extractor, columns, frames.times, np.where(frames.mask[:, None], frames.x, np.nan))
+    return Modality(
+        recipe.extractor, recipe.metadata().columns, frames.times, np.where(frames.mask[:, None], frames.x, np.nan)
+    )
 
 
 def _predicted(job: Job, content: Content) -> list[dict[str, float | None]]:

@@ -11,7 +11,6 @@ to features that a data set brings, which are of the rate and length that their 
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 from pydantic import PositiveInt
@@ -178,7 +177,7 @@ def _known(folder: Path) -> dict[str, str]:
     return dict(tables.read_json(found[0])["shards"]) if found else {}
 
 
-def _statistics(shards: Sequence[dict[str, Any]], recipe: Recipe, there: dict[str, bool]) -> dict[str, Statistics]:
+def _statistics(shards: Sequence[tables.Shard], recipe: Recipe, there: dict[str, bool]) -> dict[str, Statistics]:
     """Mean and standard deviation over the frames of the train split, by modality; none of one that no clip has."""
     found = {}
     for modality in FRAMES:

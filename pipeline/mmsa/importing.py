@@ -21,7 +21,7 @@ from pipeline.errors import DatasetError
 from pipeline.files import sha256
 from pipeline.mmsa import pickles
 from pipeline.mmsa.pickles import Array
-from pipeline.tables import IMPORTED, SPLITS, FeatureRow, Frames, TokensRow
+from pipeline.tables import IMPORTED, SPLITS, Column, FeatureMetadata, FeatureRow, Frames, TokensRow
 from pipeline.text import NO_WORD
 
 SEPARATOR = "$_$"  # between video_id and clip_id
@@ -78,7 +78,7 @@ class Clip:
         return f"{self.video_id}/{self.clip_id}"
 
 
-def run(file: Path, dataset: str, told: dict[str, Any]) -> None:
+def run(file: Path, dataset: str, told: dict[str, object]) -> None:
     """Make data/raw/<dataset> of an MMSA file and print what it holds. Raises DatasetError; then nothing is left behind.
 
     told: the keys of dataset.yaml that the data set's name does not tell.
@@ -112,7 +112,7 @@ def _check(file: Path, dataset: str, target: Path) -> None:
         raise DatasetError(f"{target} is there already. Remove it, or choose another --dataset.")
 
 
-def _split(file: Path, name: str, content: Any) -> Split:
+def _split(file: Path, name: str, content: object) -> Split:
     """One split, checked: what is needed is there, as much of each field as there are ids."""
     found = content.get(name) if isinstance(content, dict) else None
     if not isinstance(found, dict):
@@ -144,7 +144,7 @@ def _column(file: Path, split: str, field: str, values: Any) -> list[Any]:
         raise DatasetError(f"{file}: {split}: {field} is no list or array of one {kind} a clip.") from None
 
 
-def _string(value: Any) -> str:
+def _string(value: object) -> str:
     """As UTF-8 can hold it: half of a surrogate pair becomes a question mark. Raises TypeError for a container."""
     if not isinstance(value, str | bytes | int | float):
         raise TypeError(type(value).__name__)
@@ -221,7 +221,7 @@ def _row(clip: Clip) -> dict[str, str]:
     }
 
 
-def _cell(value: Any) -> str:
+def _cell(value: str | float) -> str:
     """A number in the fewest digits that give it back in float32, the field's own; empty where it is no number."""
     if isinstance(value, str):
         return value
@@ -231,24 +231,19 @@ def _cell(value: Any) -> str:
 def _write_features(part: Path, clips: list[Clip], splits: list[Split], sha256: str) -> None:
     modalities = [modality for modality in tables.MODALITIES if all(modality in split.sequences for split in splits)]
     for modality in modalities:
-        metadata = {
-            "modality": modality,
-            "extractor": IMPORTED,
-            "library": "MMSA file",
-            "asset_sha256": sha256,
-        }
+        made = {"modality": modality, "extractor": IMPORTED, "library": "MMSA file", "asset_sha256": sha256}
         target = part / "features" / f"{modality}.parquet"
         if modality == "text":
-            tables.write_groups(target, tables.TOKENS, _token_groups(clips), metadata)
+            tables.write_groups(target, tables.TOKENS, _token_groups(clips), made)
             continue
         widths = [split.sequences[modality].shape[2] for split in splits]
         if len(set(widths)) > 1:
             raise DatasetError(f"The splits have {widths} columns of {modality}, expected one number of them.")
         aligned = all(split.lengths[modality] == split.lengths.get("text") for split in splits)
-        columns = [{"name": f"{modality}_{i}", "unit": "", "kind": "value"} for i in range(widths[0])]
-        described = {**metadata, "params": {"aligned": aligned}, "rate_hz": None, "columns": columns}
+        columns = [Column(f"{modality}_{i}", "") for i in range(widths[0])]
+        described = FeatureMetadata(**made, params={"aligned": aligned}, rate_hz=None, columns=columns)
         groups = _frame_groups(modality, clips, widths[0])
-        tables.write_groups(target, tables.features_schema(widths[0]), groups, described)
+        tables.write_groups(target, tables.features_schema(widths[0]), groups, described.content())
 
 
 def _token_groups(clips: list[Clip]) -> Iterator[pa.Table]:

@@ -3,10 +3,10 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from pipeline.errors import TableError
 from pipeline.tables.frames import Column
@@ -21,7 +21,7 @@ class Metadata(BaseModel):
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
-    def content(self) -> dict[str, Any]:
+    def content(self) -> dict[str, object]:
         """As JSON holds it: the fields that were set, in order."""
         return self.model_dump(mode="json", exclude_unset=True)
 
@@ -70,7 +70,7 @@ class FeatureMetadata(Metadata):
     extractor: str
     library: str = ""
     asset_sha256: str | None = None
-    params: dict[str, Any] = {}
+    params: dict[str, JsonValue] = {}
     rate_hz: int | float | None = None
     columns: list[Column]
 
@@ -122,11 +122,10 @@ class TrainingMetadata(Metadata):
     extraction: Extraction
     policy: Policy
 
-    def content(self) -> dict[str, Any]:
+    def content(self) -> dict[str, object]:
         """As JSON holds it; the extraction's keys in order of name, as in the metadata of the feature files."""
-        found = super().content()
-        extraction = {modality: _sorted(told) for modality, told in found["extraction"].items()}
-        return {**found, "extraction": extraction}
+        extraction = {modality: _sorted(told) for modality, told in self.extraction.content().items()}
+        return {**super().content(), "extraction": extraction}
 
 
 M = TypeVar("M", bound=Metadata)
@@ -163,5 +162,6 @@ def checked(kind: type[M], found: object, where: str) -> M:
         ) from None
 
 
-def _sorted(content: object) -> Any:
-    return json.loads(json.dumps(content, sort_keys=True))
+def _sorted(content: object) -> dict[str, object]:
+    found: dict[str, object] = json.loads(json.dumps(content, sort_keys=True))
+    return found
