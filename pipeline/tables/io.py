@@ -47,7 +47,8 @@ def sequence(value: pa.ListScalar) -> np.ndarray:
     frames = value.values
     if frames is None or not len(frames):
         return np.zeros((0, value.type.value_type.list_size), np.float32)
-    return frames.flatten().to_numpy(zero_copy_only=True).reshape(len(frames), -1)
+    found: np.ndarray = frames.flatten().to_numpy(zero_copy_only=True).reshape(len(frames), -1)
+    return found
 
 
 def rows(schema: pa.Schema, records: Iterable[Mapping[str, object]]) -> pa.Table:
