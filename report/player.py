@@ -12,7 +12,9 @@ import numpy as np
 from pipeline.assemble import align
 from pipeline.tables import Word
 from pipeline.vision import landmarks
-from report.tracks import Modality, Row
+from report.tracks import Modality
+
+Row = dict[str, Any]  # as JSON
 
 LONGEST = 3000  # values of a track; a longer one is thinned
 COVAREP = ("MCEP_0", "NAQ", "Rd")  # beside F0

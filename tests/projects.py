@@ -91,7 +91,7 @@ def features(dataset: str, modality: str, names: list[str], frames: dict[str, np
     ]  # fmt: skip
     columns = [{"name": name, "unit": "", "kind": "value"} for name in names]
     schema = tables.features_schema(len(names))
-    write_features(modality, dataset, tables.rows(schema, records), {"columns": columns})
+    write_features(modality, dataset, tables.rows(schema, records), {"extractor": "made", "columns": columns})
 
 
 def content(path: Path) -> dict[str, bytes]:

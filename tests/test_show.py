@@ -292,7 +292,7 @@ def test_sound_too_short_for_a_pitch_has_no_closures(project: Path) -> None:
 
 
 def test_an_id_alone_names_a_clip_unless_two_share_it(project: Path) -> None:
-    assert reading.find("v3/1")["id"] == "v3/1"
+    assert reading.find("v3/1").id == "v3/1"
     with pytest.raises(RawmsaError, match="2 clips have the id v0/1, expected one.*: demo/v0/1, other/v0/1"):
         show.main("v0/1", None, screen=False)
 
