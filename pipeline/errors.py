@@ -54,8 +54,13 @@ class Reason(StrEnum):
 
     @classmethod
     def of(cls, code: str) -> "Reason":
-        """The reason in a code of `coded`."""
-        return cls(code.partition(": ")[0])
+        """The reason in a code of `coded`. Raises TableError for a code of another version."""
+        try:
+            return cls(code.partition(": ")[0])
+        except ValueError:
+            raise TableError(
+                f"Found the reason '{code}', expected one of pipeline/errors.py. Make the table again with: dvc repro"
+            ) from None
 
 
 def coded(reason: Reason, failure: str) -> str:

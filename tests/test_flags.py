@@ -40,6 +40,11 @@ def test_a_reason_is_read_back_with_and_without_a_failure() -> None:
     assert all(Reason.of(coded(reason, failure)) is reason for reason in Reason for failure in ("", "timeout: 9 s"))
 
 
+def test_a_code_of_another_version_is_refused() -> None:
+    with pytest.raises(TableError, match="the reason 'too odd: 3'.*dvc repro"):
+        Reason.of("too odd: 3")
+
+
 def test_no_other_module_words_a_flag() -> None:
     worded = {flag.value for flag in Flag if "{" not in flag.value} - set(Reason)
     for file in (file for room in ROOMS for file in room.rglob("*.py") if file.name != "flags.py"):
