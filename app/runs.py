@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from model import run_files
 from model.run_files import RunRecord
 from model.training import logs
+from model.training.logs import Log
 from pipeline import params, paths, tables
 from pipeline.errors import RawmsaError, TableError
 from pipeline.execution import cache
@@ -28,19 +29,19 @@ Truth = dict[str, dict[str, float]]  # labels by data set and clip
 SHORT = 8  # digits of a key or a revision that are shown
 SHOWN = 60  # characters of a value that are shown
 WIDEST = 1000  # characters of a line
-LOGGED = ("device", "cpus", "revision", "changed")
+LOGGED = ("python", "device", "cpus", "revision", "changed")
 COST = ("seconds", "seconds_an_epoch", "resumed_after_epoch", "peak_memory_mib", "peak_device_memory_mib")
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run: its folder in data/runs (placed) or in the cache, its record and its log (empty: none here)."""
+    """One run: its folder in data/runs (placed) or in the cache, its record and its log (None: none here)."""
 
     folder: Path
     placed: bool
     key: str
     made: RunRecord
-    log: dict[str, Any]
+    log: Log | None
 
     @property
     def name(self) -> str:
@@ -172,7 +173,10 @@ def _record(run: Run, truth: Truth) -> dict[str, Any]:
         "epochs": made.epochs,
         "test_mae": _test(run, truth).get("mae"),
         "weights": run.weights,
-        **{name: log.get(name) for name in ("started", "seconds", "revision", "changed")},
+        "started": log and log.started,
+        "seconds": log and log.seconds,
+        "revision": log and log.revision,
+        "changed": log and log.changed,
     }
 
 
@@ -180,19 +184,20 @@ def _changes(run: Run) -> str:
     return _text(params.flat(run.made.changes))
 
 
-def _versions(run: Run) -> dict[str, object]:
-    packages = run.log.get("versions", {}) | run.made.versions
-    return {**packages, "python": run.log.get("python"), **{name: run.log.get(name) for name in LOGGED}}
+def _versions(run: Run) -> dict[str, Any]:
+    log = run.log.model_dump() if run.log else {}
+    return {**log.get("versions", {}), **run.made.versions, **{name: log.get(name) for name in LOGGED}}
 
 
-def _metrics(run: Run, truth: Truth) -> dict[str, object]:
+def _metrics(run: Run, truth: Truth) -> dict[str, Any]:
+    log = run.log.model_dump() if run.log else {}
     return {
         "validation mae": run.made.valid.mae,
         "validation corr": run.made.valid.corr,
         "best epoch": run.made.best_epoch,
         "epochs": run.made.epochs,
         **{f"test {name}": value for name, value in _test(run, truth, whole=True).items()},
-        **{name.replace("_", " "): run.log.get(name) for name in COST if run.log.get(name) is not None},
+        **{name.replace("_", " "): log[name] for name in COST if log.get(name) is not None},
     }
 
 

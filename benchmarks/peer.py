@@ -280,8 +280,8 @@ def _of_cache(task: jobs.Task) -> peer_table.Result:
         "predictions": [row["fusion"] for row in tested],
         "labels": [labels[row["id"]] for row in tested],
         "best_epoch": record.best_epoch,
-        "seconds_an_epoch": log.get("seconds_an_epoch"),
-        "peak_mib": log.get("peak_memory_mib"),
+        "seconds_an_epoch": log and log.seconds_an_epoch,
+        "peak_mib": log and log.peak_memory_mib,
     }
 
 

@@ -129,14 +129,18 @@ def read(folder: Path) -> RunRecord:
     try:
         return RunRecord.model_validate(tables.read_json(file))
     except ValidationError as error:
-        faults = "; ".join(
-            f"{'.'.join(map(str, fault['loc']))}: {fault['msg'][0].lower()}{fault['msg'][1:]}"
-            for fault in error.errors()[:MOST_FAULTS]
-        )
         raise TableError(
-            f"{file} does not fit this version of rawmsa: {faults}. Train the run again with: dvc repro; or publish it "
+            f"{file} does not fit this version of rawmsa: {faults(error)}. Train the run again with: dvc repro; or publish it "
             "again, with this version."
         ) from None
+
+
+def faults(error: ValidationError) -> str:
+    """The first fields that do not fit, and why."""
+    return "; ".join(
+        f"{'.'.join(map(str, fault['loc']))}: {fault['msg'][0].lower()}{fault['msg'][1:]}"
+        for fault in error.errors()[:MOST_FAULTS]
+    )
 
 
 def content(record: RunRecord) -> dict[str, JsonValue]:

@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Collection, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, Field, field_validator
 
@@ -17,8 +17,10 @@ from pipeline import params, paths, tables
 from pipeline.errors import StageError
 from pipeline.execution import cache
 
+T = TypeVar("T")
 
-def different(found: list[Any]) -> list[Any]:
+
+def different(found: list[T]) -> list[T]:
     if len(set(found)) < len(found):
         raise ValueError("expected each once")
     return found

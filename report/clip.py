@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from textwrap import wrap
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -251,8 +251,10 @@ def _line(axes: "Axes", audio: Modality, values: np.ndarray) -> None:
 def _shade(axes: "Axes", audio: Modality | None) -> None:
     if audio and (voiced := audio.voiced) is not None:
         high = axes.get_xaxis_transform()
-        look: dict[str, Any] = {"color": SHADE, "linewidth": 0, "step": "mid", "zorder": 0}
-        axes.fill_between(audio.times, 0, 1, where=voiced.tolist(), transform=high, label="voiced", **look)
+        axes.fill_between(
+            audio.times, 0, 1, where=voiced.tolist(), step="mid", transform=high, label="voiced", color=SHADE,
+            linewidth=0, zorder=0,
+        )  # fmt: skip
 
 
 def _named(axes: "Axes", name: str, unit: str) -> None:

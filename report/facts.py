@@ -11,6 +11,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from model import run_files
+from model.measures import experiment_files
+from model.measures.experiment_files import AnyExperiment
 from model.run_files import RunRecord
 from pipeline import paths, tables
 from pipeline.flags import Flagged
@@ -75,7 +77,7 @@ class Dataset:
     refused: list[Row]
     runs: dict[str, list[Run]]  # by network, in order of seed
     predictions: pa.Table
-    experiments: list[Row]  # their records, by name
+    experiments: list[AnyExperiment]  # by name
 
     @property
     def synthetic(self) -> bool:
@@ -127,7 +129,7 @@ def read() -> list[Dataset]:
             refused=refused.get(name, []),
             runs=_runs(name),
             predictions=predictions.filter(pc.equal(predictions["dataset"], name)),
-            experiments=[tables.read_json(file) for file in sorted((paths.EXPERIMENTS / name).glob("*.json"))],
+            experiments=[experiment_files.read(file) for file in sorted((paths.EXPERIMENTS / name).glob("*.json"))],
         )
         for name in sorted({*settings, *clips, *refused})
     ]

@@ -116,4 +116,4 @@ def _curve(bucket: int, seed: int) -> list[float]:
     hyper = tiny.preset("paper", batch=4, accumulate=2, max_epochs=4, patience=4, bucket=bucket)
     network = built(hyper, seed)
     splits = tiny.clips(table, "train"), tiny.clips(table, "valid")
-    return [row["loss_fusion"] for row in fit(network, *splits, hyper.groups, hyper.fit, seed).curves]
+    return [point.terms["fusion"] for point in fit(network, *splits, hyper.groups, hyper.fit, seed).curves]

@@ -305,8 +305,7 @@ def test_a_row_says_how_its_network_takes_the_data(project: Path, capsys: pytest
 
     def settings(table: pa.Table) -> list[str]:
         content = experiments.content("table1", table, rows, SEEDS)
-        assert "setting" not in content
-        return [row["setting"] for row in content["rows"]]
+        return [row.setting for row in content.rows]
 
     table = _table()
     metadata = tables.metadata(table)
@@ -357,10 +356,11 @@ def test_ulabels_against_human_labels_by_hand(tmp_path: Path):
     ]
     tables.write(tmp_path / "ulabels.parquet", tables.rows(tables.ULABELS, rows))
     start, end = ulabels.epochs([tmp_path, tmp_path / "none"], made)
-    assert (start["epoch"], start["seeds"], list(start)[2:]) == (1, 1, ["text"])
-    assert start["text"]["mae"] == start["text"]["control_mae"] == 0.5
-    assert start["text"]["shift"] == 0 and start["text"]["raw_shift"] is None and start["text"]["offset_corr"] is None
-    assert end["text"] == pytest.approx(
+    assert (start.epoch, start.seeds, list(start.figures)) == (1, 1, ["text"])
+    text = start.figures["text"]
+    assert text["mae"] == text["control_mae"] == 0.5
+    assert text["shift"] == 0 and text["raw_shift"] is None and text["offset_corr"] is None
+    assert end.figures["text"] == pytest.approx(
         {
             "shift": 0.375,
             "raw_shift": 0.875,

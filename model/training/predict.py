@@ -50,7 +50,9 @@ def clips_for(run: Setup, table: pa.Table, split: str | None = None) -> Clips:
 def infer(network: BaseNetwork, clips: Clips) -> pa.Table:
     """tables.RUN_PREDICTIONS, by clip id; null where a clip lacks the modality or the network the branch."""
     network.eval()
-    rows: list[dict[str, Any]] = [{"id": i, "split": s} for i, s in zip(clips.ids, clips.splits, strict=True)]
+    rows: list[dict[str, str | float | None]] = [
+        {"id": i, "split": s} for i, s in zip(clips.ids, clips.splits, strict=True)
+    ]
     for positions in clips.ordered(EVALUATION_BATCH):
         batch = clips.batch(positions)
         output = forward(network, batch.to(device()))

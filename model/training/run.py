@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 import transformers
+from pydantic import JsonValue
 from transformers import BertModel
 
 from model import run_files
@@ -21,7 +22,7 @@ from model.networks import find
 from model.records import BRANCHES
 from model.run_files import RunRecord, Setup, ValidScores
 from model.training import checkpoint, predict, ranks
-from model.training.fit import History, check, fit, precision, seeded
+from model.training.fit import Epoch, History, check, fit, precision, seeded
 from model.training.hyper import Hyper
 from model.training.resume import Keeper
 from pipeline import tables
@@ -55,7 +56,7 @@ class Job:
     preset: str
     values: str
     block: str
-    changes: Mapping[str, Any]
+    changes: Mapping[str, JsonValue]
     hyper: Hyper
     seed: int
     encoder: Path | str
@@ -103,7 +104,7 @@ def train(
         best_epoch=history.best_epoch,
         epochs=len(history.curves),
         valid=ValidScores(
-            loss=best["valid_loss"], mae=best["valid_mae"], corr=best["valid_corr"], heads=heads(predicted, table)
+            loss=best.valid_loss, mae=best.valid_mae, corr=best.valid_corr, heads=heads(predicted, table)
         ),
         weights_sha256=checkpoint.save(folder, network),
     )
@@ -166,13 +167,13 @@ class _Teller:
         self.name = job.name
         self.last = time.monotonic()
 
-    def __call__(self, row: Mapping[str, Any]) -> None:
+    def __call__(self, point: Epoch) -> None:
         self.ended()
         now = time.monotonic()
         if now - self.last > SECONDS_A_LINE and not ranks.rank():
             self.last = now
             print(
-                f"train: {self.name}: epoch {row['epoch']}, validation MAE {row['valid_mae']:.3f}",
+                f"train: {self.name}: epoch {point.epoch}, validation MAE {point.valid_mae:.3f}",
                 file=sys.stderr,
                 flush=True,
             )
@@ -203,7 +204,7 @@ def setup_of(
 
 
 def _write(folder: Path, history: History) -> None:
-    columns = dict.fromkeys(CURVES) | history.best
-    tables.write_csv(folder / run_files.CURVES, list(columns), history.curves)
+    columns = dict.fromkeys((*CURVES, *history.best.row))
+    tables.write_csv(folder / run_files.CURVES, list(columns), [point.row for point in history.curves])
     if history.ulabels is not None:
         tables.write(folder / run_files.ULABELS, history.ulabels)

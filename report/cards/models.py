@@ -7,10 +7,11 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 import yaml
+from pydantic import JsonValue
 
 from model import run_files
 from model.measures import metrics
@@ -36,6 +37,14 @@ class Measured:
     scores: dict[str, Score]
 
 
+class Tested(TypedDict):
+    """A labelled clip of the test split."""
+
+    video_id: str
+    label: float
+    fusion: float
+
+
 def measured(folder: Path, run: RunRecord) -> Measured | None:
     """None where the data set has no training table, whose labels it takes. Raises TableError."""
     file = paths.table(run.dataset)
@@ -50,7 +59,7 @@ def measured(folder: Path, run: RunRecord) -> Measured | None:
     return Measured(splits, _scores(run, of_split["test"]) if of_split["test"] else {})
 
 
-def _scores(run: RunRecord, tested: Sequence[Mapping[str, Any]]) -> dict[str, Score]:
+def _scores(run: RunRecord, tested: Sequence[Tested]) -> dict[str, Score]:
     predictions = np.array([row["fusion"] for row in tested], np.float32)
     labels = np.array([row["label"] for row in tested], np.float32)
     bootstrap = Bootstrap([row["video_id"] for row in tested])
@@ -178,8 +187,8 @@ def _recipe(run: RunRecord) -> list[tuple[str, str]]:
     return [*made, ("weights", f"of epoch {best}"), ("computed", f"in {run.precision}; {versions}")]
 
 
-def _told(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: named(value) if key == "text" else value for key, value in settings.items()}
+def _told(settings: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    return {key: named(str(value)) if key == "text" else value for key, value in settings.items()}
 
 
 def _heard_by(run: RunRecord) -> str:
