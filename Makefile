@@ -1,12 +1,13 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-PYTHON ?= python3.11
+PYTHON ?= $(shell for minor in 11 12 13 14; do python3.$$minor -c "" 2>/dev/null && echo python3.$$minor && break; done)
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 install: $(BIN)/.installed ## make .venv and install the pinned versions
 
 $(BIN)/.installed: pyproject.toml constraints.txt
+	@test -x $(BIN)/python -o -n "$(PYTHON)" || { echo "No Python 3.11, 3.12, 3.13 or 3.14 is on the PATH. Install one, or name it: make PYTHON=/path/to/python3.12"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[extract,asr,demo,ray,s3,serve,dev]"
 	touch $@

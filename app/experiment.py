@@ -3,11 +3,9 @@
 import io
 
 from app.reproduce import reproduce
-from model import experiment
-from pipeline import params, paths
+from model import experiment, settings
+from pipeline import paths
 from pipeline.errors import StageError
-
-WIDTH = 1 << 16  # of a line of params.yaml: none is broken that was not
 
 
 def run(name: str, dataset: str) -> None:
@@ -38,14 +36,12 @@ def _check(dataset: str) -> None:
 
 def _asked(name: str, dataset: str) -> bool:
     """Whether params.yaml asks for the experiment already; it does afterwards, its comments and layout as they were."""
-    if name in params.load("experiment", experiment.Params).datasets.get(dataset, []):
+    if name in settings.experiment().datasets.get(dataset, []):
         return True
     from ruamel.yaml import YAML
     from ruamel.yaml.comments import CommentedSeq
 
-    yaml = YAML()
-    yaml.preserve_quotes, yaml.width = True, WIDTH
-    yaml.representer.add_representer(type(None), lambda to, _: to.represent_scalar("tag:yaml.org,2002:null", "null"))
+    yaml = YAML()  # as `dvc exp run -S` writes it: a file in this style changes by the lines that differ alone
     content = yaml.load(paths.PARAMS)
     datasets = content["experiment"]["datasets"]
     if not datasets:

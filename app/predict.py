@@ -83,13 +83,15 @@ class Prediction:
     synthetic: bool = False
 
 
-def predict(clips: Sequence[Path | str], run: str | None = None) -> list[Prediction]:
-    """One prediction a clip, in order.
+def predict(clips: Path | str | Sequence[Path | str], run: str | None = None) -> list[Prediction]:
+    """One prediction a clip, in order (a path alone is one clip).
 
     run: <dataset>/<network> (its best kept seed), <dataset>/<network>-<seed> or a folder of `rawmsa publish`; None: evaluate.unlabelled_run
     of params.yaml. A modality the clip lacks has None for its output; a clip that cannot be used has
     None throughout and its reason under `error`. Raises TableError where the run is not there.
     """
+    if isinstance(clips, str | Path):
+        clips = [clips]
     threads = params.threads()
     use_threads(threads)
     folder = located(run)
@@ -148,7 +150,7 @@ def recipe(modality: str, made: RunRecord) -> features.Recipe | None:
 
     Raises TableError where nothing here extracts what the run was trained on.
     """
-    if not made.columns[modality]:
+    if not made.widths[modality]:
         return None
     recorded = made.recorded(modality)
     if recorded.imported:

@@ -53,15 +53,20 @@ class Run:
         return self.made.weights if self.placed else cache.Store(WEIGHTS).find(self.key) is not None
 
 
-def listing(every: bool, dataset: str | None, network: str | None, as_json: bool) -> None:
-    """Print the runs of data/runs and, with `every`, those of the cache; of one data set or network where named."""
-    params.read()  # says so outside a project
+def records(every: bool, dataset: str | None = None, network: str | None = None) -> list[dict[str, Any]]:
+    """What is told of each run of data/runs and, with `every`, of the cache. Raises ParamsError outside a project."""
+    params.read()
     truth = _test_labels()
-    found = [
+    return [
         _record(run, truth)
         for run in _runs(every)
         if dataset in (None, run.made.dataset) and network in (None, run.made.network)
     ]
+
+
+def listing(every: bool, dataset: str | None, network: str | None, as_json: bool) -> None:
+    """Print the runs of data/runs and, with `every`, those of the cache; of one data set or network where named."""
+    found = records(every, dataset, network)
     if as_json:
         print(json.dumps(found, indent=2, ensure_ascii=False))
     elif found:

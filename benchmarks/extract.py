@@ -13,6 +13,7 @@ what the stages take for a clip a worker that lasts a moment: their start-up, to
 import argparse
 import os
 import platform
+import shutil
 import statistics
 import subprocess
 import sys
@@ -316,6 +317,7 @@ def _project(project: Path, clips: list[Path], count: int) -> Path:
         target.symlink_to(path.resolve())
     values = yaml.safe_load((ROOT / paths.PARAMS).read_text()) | {"workers": count}
     (project / paths.PARAMS).write_text(yaml.safe_dump(values, sort_keys=False))
+    shutil.copytree(ROOT / paths.NETWORKS, project / paths.NETWORKS)
     return project
 
 

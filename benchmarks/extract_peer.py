@@ -86,6 +86,7 @@ def _ours(folder: Path, fps: int, faces: int, workers: int) -> Ran:
     values["audio"]["extractor"] = "egemaps"
     values["vision"]["landmarks"].update(fps=fps, max_faces=faces)
     (project / paths.PARAMS).write_text(yaml.safe_dump(values, sort_keys=False))
+    shutil.copytree(paths.NETWORKS, project / paths.NETWORKS)
     ran = list(extract.stages(project).values())
     for modality in ("audio", "vision"):
         made = tables.read(project / paths.features(modality, "made"), columns=["status"])["status"].to_pylist()

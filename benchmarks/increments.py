@@ -70,9 +70,9 @@ def _costs(project: Path, clips: int) -> Iterator[Cost]:
         "".join(line for line in labels.read_text().splitlines(True) if not line.startswith(f"v{clips // 3:05d},"))
     )
     yield _repro(project, "one clip removed", "assemble")
-    _set(project, {"audio": {"extractor": "mfcc"}})
+    _set(project / paths.PARAMS, {"audio": {"extractor": "mfcc"}})
     yield _repro(project, "another audio extractor", "assemble")
-    _set(project, {"audio": {"extractor": "covarep"}})
+    _set(project / paths.PARAMS, {"audio": {"extractor": "covarep"}})
     yield _repro(project, "the first one back", "assemble")
     yield _repro(project, "the rest of the graph", "")
     yield _repro(project, "whole graph, nothing changed", "")
@@ -137,8 +137,9 @@ def _make(project: Path, clips: int) -> None:
         (project / name).symlink_to(ROOT / name)
     for name in ("dvc.yaml", "params.yaml"):
         shutil.copy(ROOT / name, project / name)
-    _set(project, {"networks": {"lf": {"values": {"rawmsa": {"mosi": {"fit": {"max_epochs": 2}}}}}}})
-    _set(project, {"train": {"seeds": {"default": [1111]}}})
+    shutil.copytree(ROOT / paths.NETWORKS, project / paths.NETWORKS)
+    _set(project / paths.network("lf"), {"values": {"rawmsa": {"defaults": {"fit": {"max_epochs": 2}}}}})
+    _set(project / paths.PARAMS, {"train": {"seeds": {"default": [1111]}}})
     _replace(project, "train", "networks", {"lf": {"preset": "plain", "values": "rawmsa"}})
     environment = _environment()
     for command in (["git", "init", "-q"], [sys.executable, "-m", "dvc", "init", "-q"]):
@@ -176,9 +177,8 @@ def _label(file: Path, name: str, value: float) -> None:
         labels.write(f"{name},0,word {number},{value},{mode}\n")
 
 
-def _set(project: Path, changes: dict[str, Any]) -> None:
-    """Other values in params.yaml."""
-    file = project / paths.PARAMS
+def _set(file: Path, changes: dict[str, Any]) -> None:
+    """Other values in a file of parameters."""
     file.write_text(yaml.safe_dump(merged(yaml.safe_load(file.read_text()), changes), sort_keys=False))
 
 

@@ -24,7 +24,7 @@ from collections.abc import Callable, Sequence
 from contextlib import chdir
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -65,7 +65,7 @@ class Benchmark:
     epochs: int
 
     @property
-    def convention(self) -> Literal["mosi", "sims"]:
+    def convention(self) -> str:
         return "sims" if self.metadata["convention"] == "sims" else "mosi"
 
     @property
@@ -176,6 +176,7 @@ def _synthetic(out: Path) -> Path:
     project = out / "project"
     project.mkdir(parents=True, exist_ok=True)
     shutil.copy(paths.PARAMS, project / paths.PARAMS)
+    shutil.copytree(paths.NETWORKS, project / paths.NETWORKS, dirs_exist_ok=True)
     if not (project / paths.table(SYNTHETIC)).exists():
         file = out / f"{SYNTHETIC}.pkl"
         peer_synthetic.make(file, Path(assets.encoder("packaged")))

@@ -7,7 +7,8 @@ import numpy as np
 
 from model.measures import metrics
 from model.measures.results import Summary, summary
-from report.tables import CONVENTIONS, MEAN, NOTES, Table, cell, markdown
+from pipeline import conventions
+from report.tables import MEAN, Table, cell, markdown
 
 THEIRS = {  # metrics by MMSA's names
     "mosi": {
@@ -32,12 +33,12 @@ THEIRS = {  # metrics by MMSA's names
 Result = dict[str, Any]  # of one seed: peer_runner.train and peer._of_cache say what is in it
 
 
-def table(network: str, dataset: str, convention: metrics.Convention, rows: Mapping[str, Sequence[Result]]) -> str:
+def table(network: str, dataset: str, convention: str, rows: Mapping[str, Sequence[Result]]) -> str:
     """Every metric, the best epochs, seconds an epoch and peak memory: a row a side, in Markdown.
 
     network: as the title says it.
     """
-    columns = CONVENTIONS[convention]
+    columns = conventions.find(convention).columns
     lines = []
     for name, results in rows.items():
         found = _scores(convention, results)
@@ -47,13 +48,11 @@ def table(network: str, dataset: str, convention: metrics.Convention, rows: Mapp
         lines.append((name, *(cell(found, names) for names in columns.values()), epochs, seconds, memory))
     seeds = len(next(iter(rows.values())))
     header = (f"{network} of", *columns, "Best epochs", "Seconds an epoch", "Peak MiB")
-    note = f"{NOTES[convention]} {MEAN}"
+    note = f"{conventions.find(convention).note} {MEAN}"
     return markdown([Table(f"{network} on {dataset}, {seeds} seed{'s' * (seeds > 1)}", header, lines, note)])
 
 
-def comparison(
-    convention: metrics.Convention, peers: Sequence[Result], rows: Mapping[str, Sequence[Result]]
-) -> list[str]:
+def comparison(convention: str, peers: Sequence[Result], rows: Mapping[str, Sequence[Result]]) -> list[str]:
     """In words: whether our metrics are MMSA's, and whether our means are within one deviation of its."""
     gaps = [
         abs((_score(convention, result)[name] or 0.0) - result["test"][theirs])
@@ -73,11 +72,11 @@ def comparison(
     return lines
 
 
-def _scores(convention: metrics.Convention, results: Sequence[Result]) -> Summary:
+def _scores(convention: str, results: Sequence[Result]) -> Summary:
     return summary([_score(convention, result) for result in results])
 
 
-def _score(convention: metrics.Convention, result: Result) -> metrics.Scores:
+def _score(convention: str, result: Result) -> metrics.Scores:
     predictions, labels = (np.array(result[name], np.float32) for name in ("predictions", "labels"))
     return metrics.score(convention, predictions, labels)
 

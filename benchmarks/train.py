@@ -40,7 +40,7 @@ from model.encoders.bert import load_bert
 from model.networks.base import BaseNetwork
 from model.training import checkpoint, jobs
 from model.training.batch import Clips
-from model.training.fit import device, fit, forward, seeded
+from model.training.fit import device, fit, forward, precision, seeded
 from model.training.hyper import Fit
 from model.training.predict import clips_for
 from model.training.run import Job, setup_of
@@ -114,7 +114,7 @@ def measure(asked: Asked) -> Cost:
     bert = load_bert(asked.encoder, pooler=False)
     job = Job(
         file, "self_mm", asked.preset, "mmsa", block, changes=changes, hyper=hyper, seed=SEED, encoder=asked.encoder,
-        vectors=None, threads=1, processes=1,
+        vectors=None, threads=1, processes=1, precision=precision("auto"),
     )  # fmt: skip
     setup = setup_of(job, tables.metadata(table), bert, None, 0)
     network = checkpoint.network_of(setup, bert)
@@ -277,6 +277,7 @@ def _project(out: Path, shape: str) -> Path:
     project = out / "project"
     project.mkdir(parents=True, exist_ok=True)
     shutil.copy(paths.PARAMS, project / paths.PARAMS)
+    shutil.copytree(paths.NETWORKS, project / paths.NETWORKS, dirs_exist_ok=True)
     with chdir(project):
         if not paths.table(shape).exists():
             print(f"train: making the table of {shape}'s shape", flush=True)

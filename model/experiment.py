@@ -3,37 +3,19 @@
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated
 
 import pyarrow as pa
-from pydantic import AfterValidator
 
-from model import train
+from model import settings
 from model.measures import experiment_files, experiments
 from model.measures.experiments import Row, Runs
+from model.settings import Choice
 from model.training import jobs
-from model.training.jobs import Choice, Source, Task
-from pipeline import params, paths, tables
+from model.training.jobs import Source, Task
+from pipeline import paths, tables
 from pipeline.errors import StageError
 from pipeline.execution import cache
 from pipeline.execution.cache import RUNS
-
-
-def _known(name: str) -> str:
-    if name not in experiments.NAMES:
-        raise ValueError(f"expected one of {', '.join(experiments.NAMES)}")
-    return name
-
-
-Names = Annotated[list[Annotated[str, AfterValidator(_known)]], AfterValidator(train.different)]
-
-
-class Params(params.Block):
-    """params.yaml: experiment."""
-
-    seeds: train.Seeds
-    networks: dict[str, Choice]  # the baselines of table1, in its order
-    datasets: dict[str, Names]
 
 
 @dataclass(frozen=True)
@@ -50,7 +32,7 @@ class Plan:
 
 
 def run() -> None:
-    options = params.load("experiment", Params)
+    options = settings.experiment()
     plans = [plan for dataset, names in options.datasets.items() for plan in _plans(dataset, names, options.seeds)]
     tasks = list({task.key: task for plan in plans for task in plan.tasks}.values())
     missing = jobs.missing(tasks)
@@ -61,11 +43,17 @@ def run() -> None:
         failure = error
     shutil.rmtree(paths.EXPERIMENTS, ignore_errors=True)
     paths.EXPERIMENTS.mkdir(parents=True)
-    for plan in plans:
-        if not jobs.missing(plan.tasks):
-            _write(plan, options.seeds)
-    read = params.read()
-    used = {"experiment": options.model_dump(), "train": read["train"]["networks"], "networks": read["networks"]}
+    ready = [plan for plan in plans if not jobs.missing(plan.tasks)]
+    for plan in ready:
+        _write(plan, options.seeds)
+    names = [{"dataset": plan.source.dataset, "experiment": plan.name} for plan in ready]
+    tables.write_csv(paths.EXPERIMENTS_MADE, ["dataset", "experiment"], names)  # DVC warns of an empty folder
+    chosen = settings.networks()
+    used = {
+        "experiment": options.model_dump(),
+        "chosen": {name: choice.model_dump() for name, choice in chosen.items()},
+        "networks": {name: settings.network(name).model_dump() for name in chosen},
+    }
     cache.Store(RUNS).remember(used, [task.key for task in tasks])
     if failure:
         raise failure
@@ -76,7 +64,7 @@ def run() -> None:
 
 
 def _plans(dataset: str, names: Sequence[str], seeds: Sequence[int]) -> Iterator[Plan]:
-    networks = _networks()
+    networks = settings.networks()
     try:
         source = jobs.source(dataset)  # hashes the whole table: once for all its experiments
     except StageError as error:
@@ -98,12 +86,7 @@ def unable(name: str, dataset: str) -> str | None:
         source = jobs.source(dataset)
     except StageError as error:
         return str(error)
-    return experiments.unable(name, tables.read_arrow(source.file), list(_networks()))
-
-
-def _networks() -> dict[str, Choice]:
-    """The baselines, then what train has besides; where both choose, the runs of train."""
-    return params.load("experiment", Params).networks | params.load("train", train.Params).networks
+    return experiments.unable(name, tables.read_arrow(source.file), list(settings.networks()))
 
 
 def _possible(dataset: str, rows: Sequence[Row], table: pa.Table) -> Iterator[Row]:

@@ -5,48 +5,20 @@ import shutil
 from collections.abc import Collection, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
 
-from pydantic import AfterValidator, Field, field_validator
-
-from model import run_files
+from model import run_files, settings
 from model.measures import experiments
+from model.settings import Train
 from model.training import jobs
-from model.training.jobs import RUNS, WEIGHTS, Choice, Task
-from pipeline import params, paths, tables
+from model.training.jobs import Task
+from pipeline import paths, tables
 from pipeline.errors import StageError
 from pipeline.execution import cache
-
-T = TypeVar("T")
-
-
-def different(found: list[T]) -> list[T]:
-    if len(set(found)) < len(found):
-        raise ValueError("expected each once")
-    return found
-
-
-Seed = Annotated[int, Field(ge=0, lt=2**31)]  # predictions.parquet holds 32 bits
-Seeds = Annotated[list[Seed], Field(min_length=1), AfterValidator(different)]
-
-
-class Params(params.Block):
-    """params.yaml: train."""
-
-    networks: Annotated[dict[str, Choice], Field(min_length=1)]
-    seeds: dict[str, Seeds]  # by data set, or default
-    keep: Literal["best", "all", "none"]
-
-    @field_validator("seeds")
-    @classmethod
-    def _for_every_data_set(cls, seeds: dict[str, list[int]]) -> dict[str, list[int]]:
-        if "default" not in seeds:
-            raise ValueError("expected a list of seeds under `default`")
-        return seeds
+from pipeline.execution.cache import RUNS, WEIGHTS
 
 
 def run() -> None:
-    options = params.load("train", Params)
+    options = settings.train()
     tasks = [task for dataset in tables.datasets_of(paths.TABLES) for task in _tasks(dataset, options)]
     missing = jobs.missing(tasks)
     there = set(tasks) - set(missing)
@@ -54,7 +26,10 @@ def run() -> None:
     kept = _kept(tasks, tasks, options.keep)
     computed += jobs.compute(jobs.missing(kept, WEIGHTS), lambda done: kept, "train")
     _place(tasks, kept)
-    used = {"train": options.model_dump(), "networks": params.read()["networks"]}
+    used = {
+        "train": options.model_dump(),
+        "networks": {name: settings.network(name).model_dump() for name in options.networks},
+    }
     cache.Store(RUNS).remember(used, [task.key for task in tasks])
     weights = cache.Store(WEIGHTS)
     weights.remember(used, [task.key for task in kept])
@@ -65,7 +40,7 @@ def run() -> None:
     )
 
 
-def _tasks(dataset: str, options: Params) -> list[Task]:
+def _tasks(dataset: str, options: Train) -> list[Task]:
     try:
         source = jobs.source(dataset)
     except StageError as error:

@@ -14,7 +14,7 @@ version of LIBRARIES, its own or those of what it imports (pipeline/execution/fi
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -30,7 +30,7 @@ from pipeline.errors import ParamsError
 from pipeline.execution import cache, workers
 from pipeline.execution.fingerprint import Fingerprint, versions
 from pipeline.execution.tasks import Failure
-from pipeline.params import Limits, check, load
+from pipeline.params import Limits, check, faults, load, near
 from pipeline.params import executor as load_executor
 from pipeline.params import threads as load_threads
 from pipeline.params import workers as load_workers
@@ -120,11 +120,30 @@ def recipe(modality: str, options: Params) -> Recipe:
     """Raises ParamsError where params.yaml names an extractor that is not there, or has a wrong block for it."""
     name = options.extractor
     if not name.isidentifier() or find_spec(f"pipeline.{modality}.{name}") is None:
-        known = ", ".join(sorted(found.name for found in iter_modules([str(Path(__file__).parent / modality)])))
-        raise ParamsError(f"params.yaml: {modality}.extractor is '{name}', expected one of: {known}.")
+        known = extractors(modality)
+        raise ParamsError(
+            f"params.yaml: {modality}.extractor is '{name}', expected one of: {', '.join(known)}{near(name, known)}."
+        )
     block = (options.model_extra or {}).get(name)
     module = import_module(f"pipeline.{modality}.{name}")
     return Recipe(modality, name, check(f"{modality}.{name}", block, module.Params))
+
+
+def extractors(modality: str) -> list[str]:
+    return sorted(found.name for found in iter_modules([str(Path(__file__).parent / modality)]))
+
+
+def block_faults(modality: str, options: Params) -> Iterator[str]:
+    """A line for each fault of the block of a modality, those of extractors that are not chosen too."""
+    known, blocks = extractors(modality), options.model_extra or {}
+    if options.extractor not in known:
+        expected = f"expected one of: {', '.join(known)}{near(options.extractor, known)}"
+        yield f"{modality}.extractor: found '{options.extractor}', {expected}"
+    for name, block in ({options.extractor: None} | blocks).items():
+        if name in known:
+            yield from faults(f"{modality}.{name}", block, import_module(f"pipeline.{modality}.{name}").Params)
+        elif name in blocks:
+            yield f"{modality}.{name}: found {block!r}, unknown key{near(name, ['extractor', *known])}"
 
 
 def run(modality: str, part: cache.Part | None = None) -> None:

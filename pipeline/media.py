@@ -3,14 +3,12 @@
 Times are seconds from the clip's start: the file's start (its earliest stream), or `start` of a segment.
 """
 
-import os
 import stat
 import subprocess
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,7 +18,7 @@ from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from pipeline import assets
 from pipeline.blocks import Block, Share
 from pipeline.errors import MediaError, Reason
-from pipeline.execution.platform import die_with_parent
+from pipeline.execution.platform import program_dies_with_us
 from pipeline.flags import Flag, Flagged
 
 LIBRARIES = ("av", "ffmpeg-python", "imageio-ffmpeg")
@@ -144,7 +142,7 @@ def sound(path: Path, start: float | None = None, end: float | None = None) -> n
     source = ffmpeg.input(_url(path), protocol_whitelist="file,pipe", format_whitelist=FORMATS, **cut)
     stream = source["a:0"].filter("aresample", SAMPLE_RATE, first_pts=0).output("pipe:", format="f32le", ac=1)
     command = stream.global_args("-nostdin", "-threads", "1").compile(assets.ffmpeg())
-    bound = partial(die_with_parent, os.getpid())  # a worker that is killed must not leave it running
+    bound = program_dies_with_us()  # a killed worker must not leave ffmpeg running
     with tempfile.TemporaryFile() as errors:  # a second pipe would have the sound read in pieces, which are held twice
         done = subprocess.run(  # noqa: S603  the packaged ffmpeg; no shell, the path is absolute and begins with file:
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, preexec_fn=bound

@@ -1,7 +1,8 @@
 """params.yaml, block by block, checked by pydantic. No model has a default: DVC cannot see one in code."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from copy import deepcopy
+from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -22,6 +23,7 @@ from pipeline.errors import ParamsError
 T = TypeVar("T")
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # a grid reads the file hundreds of times; C is ten times faster
 Executor = Literal["local", "ray"]
+Precision = Literal["auto", "float32"]
 
 
 class Limits(Block):
@@ -47,16 +49,49 @@ def load(name: str, model: type[T], file: Path = paths.PARAMS) -> T:
 
 
 def check(name: str, found: object, model: type[T], file: Path = paths.PARAMS) -> T:
+    """What was found under `name`, as `model`. Raises ParamsError that names every fault."""
+    if wrong := faults(name, found, model):
+        raise unfit(file, wrong)
+    return TypeAdapter(model).validate_python(found)
+
+
+def unfit(file: Path, wrong: Iterable[str]) -> ParamsError:
+    """The error for these faults of a file."""
+    lines = "\n".join(f"  {line}" for line in wrong)
+    return ParamsError(f"{file} does not fit:\n{lines}\nCorrect it there (the comments tell each key's range).")
+
+
+def faults(name: str, found: object, model: Any) -> list[str]:
+    """A line for each fault of what was found under `name`: its key, what was found and what was expected."""
     try:
-        return TypeAdapter(model).validate_python(found)
+        TypeAdapter(model).validate_python(found)
     except ValidationError as error:
-        wrong = "\n".join(
-            f"  {'.'.join([name, *map(str, fault['loc'])])}: found {fault['input']!r}, {fault['msg'][0].lower() + fault['msg'][1:]}"
-            for fault in error.errors()
-        )
-        raise ParamsError(
-            f"{file} does not fit:\n{wrong}\nCorrect it there (the comments tell each key's range)."
-        ) from None
+        wrong = error.errors()
+    else:
+        return []
+    lacking = [fault["loc"] for fault in wrong if fault["type"] == "missing"]
+    lines = []
+    for fault in wrong:
+        *place, key = fault["loc"] or ("",)
+        message = fault["msg"][0].lower() + fault["msg"][1:]
+        if fault["type"] == "extra_forbidden":
+            beside = [str(loc[-1]) for loc in lacking if list(loc[:-1]) == place]
+            message = f"unknown key{near(str(key), [*beside, *_keys(found, place)])}"
+        lines.append(f"{'.'.join([name, *map(str, fault['loc'])])}: found {fault['input']!r}, {message}")
+    return lines
+
+
+def near(name: str, known: Iterable[str]) -> str:
+    """The known name that was probably meant, as the end of a message; "" where none is near."""
+    close = get_close_matches(name, [one for one in known if one != name], n=1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _keys(found: Any, place: Iterable[Any]) -> list[str]:
+    """The keys of the mapping at a place in what was found."""
+    for key in place:
+        found = found.get(key) if isinstance(found, Mapping) else None
+    return [str(key) for key in found] if isinstance(found, Mapping) else []
 
 
 def read(file: Path = paths.PARAMS) -> dict[str, Any]:
@@ -68,7 +103,7 @@ def read(file: Path = paths.PARAMS) -> dict[str, Any]:
         raise ParamsError(f"{file} is not a YAML mapping of blocks: {error}") from None
 
 
-@lru_cache(maxsize=4)  # a grid asks for a block hundreds of times; its text says whether the file has changed
+@lru_cache(maxsize=32)  # a grid asks for a block hundreds of times; its text says whether the file has changed
 def _parsed(text: str) -> dict[str, Any]:
     return dict(yaml.load(text, LOADER))  # noqa: S506  a SafeLoader, see above
 
@@ -115,6 +150,12 @@ def gpu_runs() -> int:
 def threads() -> int:
     """torch/BLAS threads a process; recorded with every stage, since another number gives other weights."""
     return load("threads", PositiveInt)
+
+
+def precision() -> Precision:
+    """What a GPU trains in, recorded with every run; a CPU always computes in float32."""
+    chosen: Precision = load("precision", Precision)  # type: ignore[arg-type]
+    return chosen
 
 
 def processes() -> int:

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 PARAMS = Path("params.yaml")
+NETWORKS = Path("networks")  # beside it: each network's presets and values
 DATA = Path("data")
 RAW = DATA / "raw"  # the user's; never written, save by `rawmsa demo` and `rawmsa import`
 
@@ -29,8 +30,15 @@ CARDS = REPORT / "cards"  # models/<dataset>-<network>-<seed>.md, datasets/<data
 EXPORT = DATA / "export"
 SHOW = DATA / "show"  # the pictures of `rawmsa show`
 EXPERIMENTS = DATA / "experiments"  # what `rawmsa experiment` asks for: <dataset>/<name>.json
+EXPERIMENTS_MADE = EXPERIMENTS / "_made.csv"  # which were made; no data set's name begins with _
 TUNE = DATA / "tune"
 LOCK = DATA / ".lock"
+CHECKED = DATA / ".checked"  # a hash of the parameters and the code that were checked together
+
+
+def network(name: str) -> Path:
+    """The presets and values of one network."""
+    return NETWORKS / f"{name}.yaml"
 
 
 def transcripts(dataset: str) -> Path:

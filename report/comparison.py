@@ -7,9 +7,10 @@ from pydantic import JsonValue
 
 from model.measures.experiment_files import Comparison, Floor, Row
 from model.measures.results import Summary
+from pipeline import conventions
 from pipeline.tables import MODALITIES
 from report import published
-from report.tables import CONVENTIONS, MEAN, NOTES, Emphasised, Table, cell, number, rounded, signed
+from report.tables import MEAN, Emphasised, Table, cell, number, rounded, signed
 
 BOOTSTRAP = "95 % intervals: bootstrap over videos, as clips of one video are not independent, of the mean over seeds"
 OTHERS = (
@@ -37,7 +38,8 @@ def tables(record: Comparison, caption: str) -> Iterator[Table]:
 
 def _scores(record: Comparison, caption: str) -> Table:
     """Ours, the floors, what was published on the data set."""
-    columns = CONVENTIONS[record.convention]
+    convention = conventions.find(record.convention)
+    columns = convention.columns
     others = published.rows(record.dataset, record.name)
     best = _best(record.rows, [name for names in columns.values() for name in names])
     rows = [
@@ -48,8 +50,9 @@ def _scores(record: Comparison, caption: str) -> Table:
     explained = [f"{floor.label}: {floor.note}." for floor in record.floors if floor.note]
     misprints = dict.fromkeys(other.note for other in others if other.note)
     marks = [BEST, _star(record.reference)] if len(record.rows) > 1 else []
-    note = " ".join([NOTES[record.convention], MEAN, *marks, *explained, *([OTHERS] if others else []), *misprints])
-    return Table(caption, ("Model", *columns, "Data setting", "Seeds", "Source"), rows, note)
+    note = " ".join([convention.note, MEAN, *marks, *explained, *([OTHERS] if others else []), *misprints])
+    header = ("Model", *columns, "Data setting", "Seeds", "Source")
+    return Table(caption, header, rows, note, convention.meanings)
 
 
 def _ours(row: Row, columns: Mapping[str, Sequence[str]], best: Mapping[str, str]) -> tuple[str, ...]:

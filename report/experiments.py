@@ -10,13 +10,13 @@ import numpy as np
 
 from model.measures import experiment_files
 from model.measures.experiment_files import AnyExperiment, Case, Cases, Comparison, Distributions
-from pipeline import paths
+from pipeline import conventions, paths
 from pipeline.tables import MODALITIES, as_text, read_json
 from report import comparison, plots, published, truth
 from report.examples import Example, Gallery, shortened, thumbnail
 from report.facts import Dataset
 from report.plots import Plot
-from report.tables import CONVENTIONS, Table, latex, markdown, rounded
+from report.tables import Table, latex, markdown, rounded
 
 TITLES = {  # in the order of the page
     "table1": "Table 1: beside published figures",
@@ -204,7 +204,7 @@ def _comma_separated(records: Sequence[AnyExperiment]) -> str:
 
 
 def _lines(record: AnyExperiment) -> Iterator[list[str]]:
-    names = [name for forms in CONVENTIONS[record.convention].values() for name in forms]
+    names = [name for forms in conventions.find(record.convention).columns.values() for name in forms]
     for row in record.rows if isinstance(record, Comparison) else ():
         for name in names:
             scores = [rounded(name, figure.get(name)) for figure in (row.scores.means, row.scores.std)]
@@ -216,5 +216,5 @@ def _lines(record: AnyExperiment) -> Iterator[list[str]]:
             mean = rounded(name, floor.scores.means.get(name)) if floor.scores else ""
             yield [floor.label, "floor", name, mean, *[""] * 7]
     for printed in published.rows(record.dataset, record.name):
-        for name in (name for name in names if printed.figures[name]):
+        for name in (name for name in names if printed.figures.get(name)):
             yield [printed.model, printed.source, name, printed.figures[name], *[""] * 6, printed.seeds]

@@ -14,15 +14,15 @@ from model import run_files
 from model.measures import experiment_files
 from model.measures.experiment_files import AnyExperiment
 from model.run_files import RunRecord
-from pipeline import paths, tables
+from pipeline import conventions, paths, tables
 from pipeline.flags import Flagged
 from report.tracks import VOICING
 
 Row = dict[str, Any]
 UNKNOWN = {  # of a data set that has nothing but refused rows
     "language": "unknown",
-    "convention": "mosi",
-    "label_range": [-3, 3],
+    "convention": conventions.DEFAULT,
+    "label_range": conventions.find(conventions.DEFAULT).label_range,
     "split": "none",
     "labelled": False,
     "redistribute": False,

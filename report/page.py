@@ -2,7 +2,7 @@
 
 import base64
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from pipeline import paths
+from pipeline import conventions, paths
 from pipeline.tables import MODALITIES
 from report import data_page, experiments, explore, plots
 from report.examples import Gallery, example, parting, shortened, spoken
@@ -132,7 +132,7 @@ def limited(table: Table, count: int, rest: str = "data/ingest, data/transcripts
     if len(table.rows) <= count:
         return table
     note = f"{count:,} of {len(table.rows):,} rows (report.max_rows); the rest: {rest}."
-    return Table(table.caption, table.header, table.rows[:count], f"{table.note} {note}".strip())
+    return replace(table, rows=table.rows[:count], note=f"{table.note} {note}".strip())
 
 
 def _notes(data: Dataset, options: Params) -> Iterator[str]:
@@ -160,7 +160,9 @@ def _notes(data: Dataset, options: Params) -> Iterator[str]:
 
 
 def _why_untrained(data: Dataset) -> str:
-    """Training needs clips to learn from and clips to choose with."""
+    """Training needs clips to learn from and clips to choose with, and 0 for the neutral label."""
+    if neutral := conventions.find(data.settings["convention"]).neutral:
+        return f", because {neutral:g} is its neutral label and the networks take 0 for neutral"
     splits = {row["split"] for row in data.labels.values() if row["label"] is not None}
     missing = " and ".join(split for split in ("train", "valid") if split not in splits)
     return f", because no clip is in the split {missing}: see label.csv's mode" if missing else " yet"

@@ -7,13 +7,14 @@ Sentiment Analysis" (the paper), and results/result-stat.md of github.com/thuiar
 
 import csv
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
 
+from pipeline import conventions
 from report.facts import Dataset
-from report.tables import CONVENTIONS, PLAIN, Table
+from report.tables import PLAIN, Table
 
 FIGURES = Path(__file__).with_name("published.csv")
 BESIDE = {"table1": ("table1", "table3", "mmsa"), "table3": ("table3",), "table4": ("table4",)}  # experiment: tables
@@ -36,7 +37,7 @@ class Published:
 
     def cell(self, names: Sequence[str]) -> str:
         """As tables.cell: two forms of one metric as `x / y`, "-" for what was not published."""
-        return " / ".join(_shown(name, self.figures[name]) for name in names)
+        return " / ".join(_shown(name, self.figures.get(name, "")) for name in names)
 
 
 def rows(dataset: str, experiment: str) -> list[Published]:
@@ -53,7 +54,7 @@ def beside(results: Table, datasets: Sequence[Dataset]) -> Table:
         (
             data.title,
             row.model,
-            *(row.cell(forms) for forms in CONVENTIONS[data.settings["convention"]].values()),
+            *(row.cell(forms) for forms in conventions.find(data.settings["convention"]).columns.values()),
             row.seeds or "-",
             ", ".join(filter(None, (row.source, row.setting))),
         )
@@ -61,7 +62,7 @@ def beside(results: Table, datasets: Sequence[Dataset]) -> Table:
     ]
     notes = dict.fromkeys([results.note, *(row.note for _, row in found if row.note)])
     ours = [(*row, "this report") for row in results.rows]
-    return Table(results.caption, (*results.header, "Source"), [*ours, *theirs], " ".join(notes))
+    return replace(results, header=(*results.header, "Source"), rows=[*ours, *theirs], note=" ".join(notes))
 
 
 @cache

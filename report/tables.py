@@ -4,37 +4,16 @@ import csv
 import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from model.measures.results import Results, Summary
+from pipeline import conventions
 from pipeline.datasets.refusal import printable
 from pipeline.tables import as_text
 from report.facts import Dataset
 
 FLOOR = "train_median"
-PLAIN = ("mae", "corr")  # three digits; the others are shares, shown in percent with two
-CONVENTIONS: dict[str, dict[str, tuple[str, ...]]] = {
-    "mosi": {
-        "MAE": ("mae",),
-        "Corr": ("corr",),
-        "Acc-2": ("acc2_nonneg", "acc2_pos"),
-        "F1": ("f1_nonneg", "f1_pos"),
-        "Acc-5": ("acc5",),
-        "Acc-7": ("acc7",),
-    },
-    "sims": {
-        "Acc-2": ("acc2",),
-        "F1": ("f1",),
-        "Acc-3": ("acc3",),
-        "Acc-5": ("acc5",),
-        "MAE": ("mae",),
-        "Corr": ("corr",),
-    },
-}
-NOTES = {
-    "mosi": "Acc-2 and F1: negative/non-negative over all clips, then negative/positive with the zeros left out.",
-    "sims": "Predictions and labels are clipped to [-1, 1]; Acc-2 and F1: non-positive/positive.",
-}
+PLAIN = (conventions.MAE.key, conventions.CORR.key)  # three digits; the others are shares, shown in percent with two
 MEAN = "Mean ± standard deviation over seeds on the test split; Acc and F1 in percent."
 PAPER_NAMES = {FLOOR: "Train median (floor)", "self_mm": "Self-MM", "mult": "MulT"}
 NOTHING = "No data set has results: nothing was trained."
@@ -53,12 +32,16 @@ class Emphasised(str):
 
 @dataclass(frozen=True)
 class Table:
-    """Cells as they are read (plain, or Emphasised); `note` says what a reader must know below it."""
+    """Cells as they are read (plain, or Emphasised); `note` says what a reader must know below it.
+
+    meanings: what the numbers of a column mean, by its head; shown on the page.
+    """
 
     caption: str
     header: tuple[str, ...]
     rows: Sequence[tuple[str, ...]]
     note: str = ""
+    meanings: Mapping[str, str] = field(default_factory=dict)
 
 
 def model_name(network: str) -> str:
@@ -70,14 +53,15 @@ def results(datasets: Sequence[Dataset], metrics: Results) -> list[Table]:
     """One table for each metric convention that has results."""
     found = {
         convention: [data for data in datasets if data.settings["convention"] == convention and data.name in metrics]
-        for convention in CONVENTIONS
+        for convention in conventions.names()
     }
     titles = {data.name: data.title for data in datasets}
     return [_results(convention, members, metrics, titles) for convention, members in found.items() if members]
 
 
-def _results(convention: str, datasets: Sequence[Dataset], metrics: Results, titles: Mapping[str, str]) -> Table:
-    columns = CONVENTIONS[convention]
+def _results(name: str, datasets: Sequence[Dataset], metrics: Results, titles: Mapping[str, str]) -> Table:
+    convention = conventions.find(name)
+    columns = convention.columns
     rows = [
         (data.title, _model(network, titles), *(cell(scores, names) for names in columns.values()), _seeds(scores))
         for data in datasets
@@ -87,7 +71,8 @@ def _results(convention: str, datasets: Sequence[Dataset], metrics: Results, tit
         caption="Results on " + ", ".join(data.title for data in datasets),
         header=("Data set", "Model", *columns, "Seeds"),
         rows=rows,
-        note=" ".join([NOTES[convention], MEAN, *_crossings(datasets, metrics, titles)]),
+        note=" ".join([convention.note, MEAN, *_crossings(datasets, metrics, titles)]),
+        meanings=convention.meanings,
     )
 
 
@@ -166,9 +151,8 @@ def _line(text: str) -> str:
 
 def comma_separated(datasets: Sequence[Dataset], metrics: Results) -> str:
     """One row a data set and model; a column a metric and one its deviation, empty where it is not defined."""
-    names = list(
-        dict.fromkeys(name for columns in CONVENTIONS.values() for forms in columns.values() for name in forms)
-    )
+    columns = [conventions.find(name).columns for name in conventions.names()]
+    names = list(dict.fromkeys(key for of_one in columns for keys in of_one.values() for key in keys))
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["dataset", "note", "model", "seeds", *(f"{name}{end}" for name in names for end in ("", "_std"))])

@@ -6,6 +6,7 @@ import importlib
 import os
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,7 +17,7 @@ except ImportError:
         f"rawmsa is not installed for {sys.executable}. Activate its environment: . .venv/bin/activate (make install makes it)"
     )
 
-from pipeline import params, paths
+from pipeline import conventions, params, paths
 from pipeline.errors import RawmsaError
 from pipeline.execution import locks
 from pipeline.execution.cache import UNWRITABLE, Part
@@ -28,12 +29,24 @@ STAGES = ("ingest", "transcribe", "text", "audio", "vision", "assemble", "train"
 PARTS = ("ingest", "transcribe", "audio", "vision")  # stages that work clip by clip
 
 app = typer.Typer(
-    help="From raw video to sentiment tables. Drop videos into data/raw/<dataset>/, then: dvc repro",
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"rawmsa {version('rawmsa')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    _: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    """From raw video to sentiment tables. Drop videos into data/raw/<dataset>/, then: dvc repro"""
 
 
 @app.command(rich_help_panel="Commands")
@@ -120,11 +133,12 @@ def import_file(
     file: Annotated[Path, typer.Argument(help="A .pkl of features and labels as MMSA reads it, aligned or unaligned.")],
     dataset: Annotated[str, typer.Option(help="Name of the data set to make: mosi, mosei, sims, simsv2, or your own.")],
     convention: Annotated[
-        Literal["mosi", "sims"] | None, typer.Option(help="Whose metrics; default: the name tells.")
+        str | None,
+        typer.Option(help=f"Whose metrics: {', '.join(conventions.names())}; default: the name tells."),
     ] = None,
     language: Annotated[Literal["en", "zh"] | None, typer.Option(help="Default: zh for sims, else en.")] = None,
     label_range: Annotated[
-        tuple[float, float] | None, typer.Option(help="Lowest and highest label; default: -3 3, for sims -1 1.")
+        tuple[float, float] | None, typer.Option(help="Lowest and highest label; default: the convention's.")
     ] = None,
 ) -> None:
     """Make a data set without videos of the field's published features: data/raw/<dataset>, then dvc repro trains on it.
@@ -211,10 +225,10 @@ def tune(
     network: Annotated[str | None, typer.Option(help="One of train.networks; default: the only one.")] = None,
     draws: Annotated[int | None, typer.Option(help="How many; default: tune.draws of params.yaml.", min=1)] = None,
 ) -> None:
-    """Look for better values by random search, scored on the validation split alone; stopped, it goes on where it was.
+    """Look for better values, scored on the validation split alone; stopped, it goes on where it was.
 
     The ranges are tune.space of params.yaml. Every draw goes to data/tune/<dataset>-<network>.csv, the best as a block
-    for params.yaml to the .yaml beside it.
+    for params.yaml to the .yaml beside it, the search as an Optuna study to the .log.
     """
     from app import tune as door
 
@@ -260,12 +274,20 @@ def cache(prune: Annotated[bool, typer.Option(help="Remove what no parameter set
     door.main(prune)
 
 
+def _check() -> None:
+    """All parameters, those of later stages too, so that a mistake in them costs no work of this one."""
+    from app import check
+
+    check.everything()
+
+
 def _stage(name: str) -> Callable[..., None]:
     def command() -> None:
         use_threads(params.threads())
         if "DVC_STAGE" in os.environ:  # a killed dvc must not leave its stage running
             die_with_dvc()
         with locks.lock(name):
+            _check()
             importlib.import_module(f"stages.{name}").main()
 
     def part(
@@ -281,6 +303,7 @@ def _stage(name: str) -> Callable[..., None]:
             return command()
         use_threads(params.threads())
         with cache_lock(alone=False):
+            _check()
             return importlib.import_module(f"stages.{name}").main(Part.parse(shard))
 
     source = (Path(__file__).parent / f"{name}.py").read_text()

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import yaml
 
-from pipeline import tables
+from pipeline import paths, tables
 
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
 CODE = (
-    "app", "model", "pipeline", "report", "stages", "dvc.yaml", "params.yaml", ".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore",
+    "app", "model", "networks", "pipeline", "report", "stages", "dvc.yaml", "params.yaml", ".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore",
 )  # fmt: skip
 
 
@@ -49,9 +49,15 @@ def copied(folder: Path, seeds: list[int], epochs: int) -> Checkout:
             shutil.copy(source, target)
     values = yaml.safe_load((folder / "params.yaml").read_text())
     values["train"]["seeds"]["demo"] = seeds
-    values["networks"]["self_mm"]["values"]["mmsa"]["demo"]["fit"]["max_epochs"] = epochs
     values["report"]["films"] = False  # a worker's start each time the report is made
     (folder / "params.yaml").write_text(yaml.safe_dump(values))
+    set_epochs(folder, epochs)
     made = Checkout(folder)
     made.run("git", "init", "-q")
     return made
+
+
+def set_epochs(folder: Path, epochs: int) -> None:
+    """How long Self-MM trains on the demo."""
+    file = folder / paths.network("self_mm")
+    file.write_text(file.read_text().replace("max_epochs: 12", f"max_epochs: {epochs}"))

@@ -28,11 +28,13 @@ import psutil
 import yaml
 
 from pipeline import paths
+from tests.checkouts import set_epochs
 
 ROOT = Path(__file__).parents[1]
 CODE = (
     "app",
     "model",
+    "networks",
     "pipeline",
     "report",
     "stages",
@@ -45,7 +47,6 @@ CODE = (
 IGNORED = (
     "data/.gitignore",
     "data/features/.gitignore",
-    "data/ingest/.gitignore",
 )  # DVC takes its lines back in a run that fails
 CACHE = Path(".dvc/tmp/rawmsa")
 GRACE = 5.0  # seconds in which every process of a killed run must end
@@ -82,7 +83,7 @@ def prepared(folder: Path, code: Path, whole: bool) -> Path:
     values["workers"] = 1
     if not whole:
         values["train"]["seeds"]["demo"] = [1]
-        values["networks"]["self_mm"]["values"]["mmsa"]["demo"]["fit"]["max_epochs"] = 2
+        set_epochs(folder, 2)
     values["limits"]["checkpoint_seconds"] = 0  # so that kills meet half-written states
     (folder / "params.yaml").write_text(yaml.safe_dump(values))
     subprocess.run(["git", "init", "-q"], cwd=folder, check=True)

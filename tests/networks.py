@@ -13,12 +13,16 @@ from model.encoders import vectors
 from model.networks import build, find
 from model.networks.base import BaseNetwork
 from model.records import Batch
+from model.settings import Network
 from model.training.batch import Clips
 from model.training.hyper import Fit, Group, Hyper
-from pipeline import tables
+from pipeline import paths, tables
 from tests import tiny
 
-BLOCKS: dict[str, Any] = yaml.safe_load((Path(__file__).parents[1] / "params.yaml").read_text())["networks"]
+BLOCKS = {
+    file.stem: Network.model_validate(yaml.safe_load(file.read_text()))
+    for file in (Path(__file__).parents[1] / paths.NETWORKS).glob("*.yaml")
+}
 FILES = sorted(
     file.stem for file in Path(str(networks.__file__)).parent.glob("*.py") if "class Network(" in file.read_text()
 )
@@ -74,7 +78,7 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
 
 
 def text(name: str) -> str:
-    return str(next(iter(BLOCKS[name]["presets"].values()))["text"])
+    return str(next(iter(BLOCKS[name].presets.values()))["text"])
 
 
 def network(name: str, seed: int = 0, without: Sequence[str] = (), **changes: Any) -> BaseNetwork:

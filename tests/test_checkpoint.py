@@ -24,7 +24,7 @@ from pipeline.execution import workers
 from pipeline.execution.tasks import Failure, Outcome
 from pipeline.text import tokenise
 from tests import projects, tiny
-from tests.trainable import CHOICE, write_params, write_table
+from tests.trainable import CHOICE, read_network, write_network, write_params, write_table
 
 NO_ENCODER = Path("none")  # the run has its own
 
@@ -40,7 +40,9 @@ def _train(place: Path, folder: Path, seed: int = 7) -> Path:
     tables.write_table(place / "made", [table], tables.metadata(table))
     encoder = tiny.encoder(place / "bert")
     run.train(
-        run.Job(place / "made", "self_mm", "paper", "made", "mosi", {}, tiny.hyper(), seed, encoder, None, 1, 1),
+        run.Job(
+            place / "made", "self_mm", "paper", "made", "mosi", {}, tiny.hyper(), seed, encoder, None, 1, 1, "float32"
+        ),
         folder,
     )
     shutil.rmtree(encoder)  # a run needs no encoder but its own
@@ -267,13 +269,16 @@ def test_seeds_need_a_default(project: Path):
         ({"networks": {}}, r"train.networks: found {}, dictionary should have at least 1 item"),
         (
             {"networks": {"self_mm": CHOICE | {"preset": "papr"}}},
-            "presets has paper, but train.networks or experiment.networks names 'papr'",
+            "networks/self_mm.yaml: presets has paper, but .* names 'papr'; did you mean paper?",
         ),
         (
             {"networks": {"self_mm": CHOICE | {"values": "mine"}}},
-            "values has made, but train.networks or experiment.networks names 'mine'",
+            "networks/self_mm.yaml: values has made, but .* names 'mine'",
         ),
-        ({"networks": {"selfmm": CHOICE}}, "names 'selfmm', but there is no model/networks/selfmm.py with a Network"),
+        (
+            {"networks": {"selfmm": CHOICE}},
+            "names the network 'selfmm', but there is no networks/selfmm.yaml; did you mean self_mm?",
+        ),
         ({"seeds": {"default": [1], "made": [1, 1]}}, r"train.seeds.made: found \[1, 1\].* expected each once"),
         ({"seeds": {"default": [-1]}}, "train.seeds.default.0: found -1, .* greater than or equal to 0"),
         ({"seeds": {"default": []}}, r"train.seeds.default: found \[\], list should have at least 1 item"),
@@ -301,9 +306,13 @@ def test_a_fault_in_train_stops_before_anything_is_lost(
         ("groups", {"text": {"lr": -1, "weight_decay": 0}}, "groups.text.lr: found -1, .* greater than 0"),
         ("architecture", {"frames": {"audoi": 16}}, "architecture.frames: found {'audoi': 16}, .* keys audio, vision"),
         ("architecture", {"layers": "abc"}, "architecture.layers: found 'abc', .* valid integer"),
-        ("architecture", {"ulgm": tiny.ULGM | {"clamps": 1}}, "architecture.ulgm.clamps: found 1, extra inputs"),
+        (
+            "architecture",
+            {"ulgm": tiny.ULGM | {"clamps": 1}},
+            "architecture.ulgm.clamps: found 1, unknown key; did you mean clamp?",
+        ),
         ("architecture", {"dropout": {"fusion": 1.5}}, "architecture.dropout.fusion: found 1.5, .* less than 1"),
-        ("architecture", {"depth": 2}, "architecture.depth: found 2, extra inputs are not permitted"),
+        ("architecture", {"depth": 2}, "architecture.depth: found 2, unknown key"),
     ],
 )
 def test_a_fault_in_a_networks_block_stops_before_anything_runs(
@@ -311,7 +320,10 @@ def test_a_fault_in_a_networks_block_stops_before_anything_runs(
 ):
     _nothing_runs(monkeypatch)
     _networks_block(part, wrong)
-    with pytest.raises(ParamsError, match=rf"networks.self_mm \(preset paper, values made.mosi\).{message}"):
+    with pytest.raises(
+        ParamsError,
+        match=rf"(?s)networks/self_mm.yaml does not fit:.*self_mm \(preset paper, values made.mosi\).{message}",
+    ):
         train.run()
 
 
@@ -320,9 +332,28 @@ def _nothing_runs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _networks_block(part: str, changes: dict[str, Any]) -> None:
-    blocks = yaml.safe_load(Path("params.yaml").read_text())
-    blocks["networks"]["self_mm"]["values"]["made"]["mosi"][part] |= changes
-    Path("params.yaml").write_text(yaml.safe_dump(blocks))
+    found = read_network()
+    found["values"]["made"]["mosi"][part] |= changes
+    write_network("self_mm", found)
+
+
+def test_the_precision_that_is_used_is_of_the_key_and_recorded(
+    project: Path, in_process: None, monkeypatch: pytest.MonkeyPatch
+):
+    def task(**changes: Any) -> jobs.Task:
+        write_params()
+        blocks = yaml.safe_load(paths.PARAMS.read_text())
+        paths.PARAMS.write_text(yaml.safe_dump(blocks | changes))
+        return jobs.task(jobs.source("made"), "self_mm", jobs.Choice(**CHOICE), 1, {})
+
+    on_cpu = task()
+    assert task(precision="float32").key == on_cpu.key and on_cpu.job.precision == "float32"
+    monkeypatch.setattr(jobs, "precision", {"auto": "bfloat16", "float32": "float32"}.__getitem__)  # as on a GPU
+    assert task().key != on_cpu.key and task(precision="float32").key == on_cpu.key
+    task()
+    train.run()
+    assert {run_files.read(file.parent).precision for file in paths.RUNS.rglob("run.json")} == {"bfloat16"}
+    assert checkpoint.load(next(paths.RUNS.rglob("weights.safetensors")).parent).precision == "bfloat16"
 
 
 def test_a_number_that_yaml_reads_as_text_becomes_a_number(project: Path):

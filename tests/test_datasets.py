@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import datasets
+from pipeline import datasets, tables
 from pipeline.datasets import Dataset, Shares, sidecars, split
 from pipeline.errors import DatasetError
 
@@ -235,7 +235,7 @@ def test_impossible_segments_are_refused(tmp_path: Path, start: str, end: str) -
 
 
 def test_every_fault_of_a_row_is_told(tmp_path: Path) -> None:
-    dataset = read(tmp_path / "d", sheet="video_id,clip_id,text,label,label_T\nv/x,1,t,7,bad\n")
+    dataset = read(tmp_path / "d", sheet="video_id,clip_id,text,label,label_T\n../v,1,t,7,bad\n")
     assert reasons(dataset) == ["video_id", "label", "label_T"]
 
 
@@ -377,6 +377,11 @@ def test_modes_in_other_words_and_rows_without_one(tmp_path: Path) -> None:
     assert "found hold, expected train, valid or test" in dataset.refused[1].message
 
 
+def test_a_row_finds_its_video_in_nested_folders(tmp_path: Path) -> None:
+    dataset = read(tmp_path / "d", "a/b/1.mp4", sheet="video_id,clip_id,text,label\na/b,1,t,1\n")
+    assert ids(dataset) == ["a/b/1"] and not dataset.refused
+
+
 def test_split_by_video_overrides_the_mode(tmp_path: Path) -> None:
     sheet = "video_id,clip_id,text,label,mode\nv,1,a,1,train\nv,2,b,1,test\nw,1,c,1,train\n"
     dataset = read(tmp_path / "d", sheet=sheet, dataset__yaml="split: by_video")
@@ -407,6 +412,13 @@ def test_the_seed_decides_the_draw() -> None:
 def test_a_share_of_nothing_gets_nothing() -> None:
     shares = Shares(train=0.8, valid=0.2, test=0, seed=1)
     assert set(split.by_video("abcde", shares).values()) == {"train", "valid"}
+    for count in range(1, 8):  # two shares of a half, and one of all
+        videos = "abcdefg"[:count]
+        halves = split.by_video(videos, Shares(train=0, valid=0.5, test=0.5, seed=1))
+        assert halves.keys() == set(videos) and set(halves.values()) == ({"test"} if count == 1 else {"test", "valid"})
+        for all_to in tables.SPLITS:
+            whole = {name: float(name == all_to) for name in tables.SPLITS}
+            assert set(split.by_video(videos, Shares(**whole, seed=1)).values()) == {all_to}
 
 
 def test_shares_must_make_a_whole() -> None:
@@ -437,6 +449,22 @@ def test_sidecars_give_the_text_that_label_csv_lacks(tmp_path: Path) -> None:
 
 def test_webvtt_notes_and_settings_are_no_text() -> None:
     assert sidecars.parse(VTT) == [{"start": 0.5, "end": 1.25, "text": "Well, hello."}]
+
+
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [  # where pysubs2 1.8.1 gives other words, times or no end
+        ("WEBVTT\n\n00:01.000 --> 00:02.000\nHi\n\nNOTE he laughs\n\nSTYLE\n::cue { color: red }\n\nintro\n00:03.000 --> 00:04.000\nYes\n", [(1, 2, "Hi"), (3, 4, "Yes")]),
+        ("1\n00:00:01,000 --> 00:00:02,000\nI was born in\n1984\n", [(1, 2, "I was born in 1984")]),
+        ("1\n00:00:01,000 --> 00:00:02,000\nfrom 10:00:00.0 to 11:00:00.0\n", [(1, 2, "from 10:00:00.0 to 11:00:00.0")]),
+        ("1\n00:01,000 --> 00:02,000\nno hours\n", [(1, 2, "no hours")]),
+        ("1\n100:00:01,000 --> 100:00:02,000\nlate\n", [(360001, 360002, "late")]),
+        ("1\n00:00:02,000 --> 00:00:01,000\nbackwards\n", []),
+        ("1\n00:00:01,000 --> 00:00:02,000\nso" + "\n" * 1_000_000 + "<a" * 100_000, [(1, 2, "so")]),
+    ],
+)  # fmt: skip
+def test_cues_are_what_is_said_and_nothing_else(file: str, said: list[tuple[float, float, str]]) -> None:
+    assert [(cue["start"], cue["end"], cue["text"]) for cue in sidecars.parse(file)] == said
 
 
 def test_a_segment_takes_the_cues_that_lie_in_it(tmp_path: Path) -> None:

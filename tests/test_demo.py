@@ -135,8 +135,8 @@ def test_train_and_test_share_few_sentences() -> None:
 
 def test_words_carry_the_grade() -> None:
     rng = np.random.default_rng(0)
-    assert sorted(sentences.GRADES) == [-3, -2, -1, 0, 1, 2, 3]
-    texts = {grade: {sentences.write(grade, rng) for _ in range(100)} for grade in sentences.GRADES}
+    assert sorted(sentences.VERDICTS) == [-3, -2, -1, 0, 1, 2, 3]
+    texts = {grade: {sentences.write(grade, rng) for _ in range(100)} for grade in sentences.VERDICTS}
     assert all(not texts[one] & texts[other] for one in texts for other in texts if one < other)
 
 

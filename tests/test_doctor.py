@@ -31,6 +31,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PATH", os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"])))
     monkeypatch.delenv("RAWMSA_CACHE", raising=False)
     shutil.copy(ROOT / "params.yaml", "params.yaml")
+    shutil.copytree(ROOT / paths.NETWORKS, paths.NETWORKS)
     (paths.RAW / "own").mkdir(parents=True)
     (paths.RAW / "own" / "1.mp4").write_bytes(b"v")
     Path(".dvc").mkdir()

@@ -59,7 +59,7 @@ def test_the_experiments_are_compared(done: tuple[Checkout, dict[str, str]]) -> 
 
 def test_the_one_that_was_kept_is_the_workspace(done: tuple[Checkout, dict[str, str]]) -> None:
     project, _ = done
-    assert "lr: 0.0002" in (project.folder / "params.yaml").read_text()
+    assert "lr: 0.0002" in (project.folder / "networks/self_mm.yaml").read_text()
     assert "up to date" in project.run("dvc", "status")
     left = list(csv.DictReader(io.StringIO(project.run("dvc", "exp", "show", "--csv", "--all-commits"))))
     names = {row["Experiment"] for row in left}

@@ -26,6 +26,7 @@ def project(tmp_path: Path) -> Path:
     """A project with some clips that ingest has seen; its cache is .dvc/tmp/rawmsa."""
     text = (ROOT / "params.yaml").read_text().replace("extractor: covarep", "extractor: mfcc")
     (tmp_path / "params.yaml").write_text(text)
+    shutil.copytree(ROOT / paths.NETWORKS, tmp_path / paths.NETWORKS)
     for number in range(CLIPS):
         clips.make(tmp_path / paths.RAW / "own" / f"{number}.mp4", seconds=2, tone=200 + 50 * number)
     assert stage(tmp_path, "ingest").returncode == 0

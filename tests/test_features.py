@@ -7,12 +7,14 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 import yaml
+from mediapipe.tasks.python.vision import face_landmarker
 
 import pipeline.audio
 from pipeline import features, media, params, paths, tables
@@ -21,6 +23,7 @@ from pipeline.execution import locks
 from pipeline.execution.cache import CONTENT, Part
 from pipeline.flags import Flag, Flagged
 from pipeline.tables.frames import Clip
+from pipeline.vision import landmarks
 from tests import clips, glottis
 
 ROOT = Path(__file__).parents[1]
@@ -164,6 +167,24 @@ def test_no_face_and_all_points(tmp_path: Path) -> None:
     assert not frames.mask.any() and frames.flags == (Flagged(Flag.NO_FACE),)
 
 
+def test_mediapipes_structs_are_read_where_they_are_known_else_its_public_results(
+    made: dict[str, Clip], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    chosen, installed = recipe("vision", "landmarks"), f"mediapipe {version('mediapipe')}"
+    landmarks._warn.cache_clear()
+    structs = chosen.extract(made["vision"])
+    warned = capfd.readouterr().err
+    assert installed not in warned, f"{installed}: landmarks._struct_reader must be fitted to this version. {warned}"
+
+    class Other(face_landmarker.MpFaceLandmarkerResultC):
+        _fields_ = ()  # its own: what a version with other names has
+
+    monkeypatch.setattr(face_landmarker, "MpFaceLandmarkerResultC", Other)
+    public = [chosen.extract(made["vision"]) for _ in range(2)]
+    assert capfd.readouterr().err.count(f"C structs of {installed} are not as expected (KeyError: ") == 1
+    assert structs.mask.all() and all(frames.x.tobytes() == structs.x.tobytes() for frames in public)
+
+
 def test_rows_end_with_the_picture(made: dict[str, Clip]) -> None:
     """Sound that lasts longer than the picture is no time without a face."""
     frames = recipe("vision", "landmarks").extract(Clip(made["vision"].path, None, None, 1.5))
@@ -204,6 +225,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DVC_ROOT", raising=False)
     shutil.copy(ROOT / "params.yaml", paths.PARAMS)
+    shutil.copytree(ROOT / paths.NETWORKS, paths.NETWORKS)
     rows = [
         row("one", "v/a", 220.0),
         row("one", "v/b", 330.0),

@@ -1,6 +1,8 @@
 """The one loop: what it learns, what it may see, and that equal seeds give equal results."""
 
 import re
+from contextlib import nullcontext
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -13,11 +15,13 @@ from model.networks import build
 from model.networks.base import BaseNetwork
 from model.records import Batch, Branch, Output
 from model.training.batch import Clips
-from model.training.fit import History, check, fit, seeded
+from model.training.fit import History, check, fit, forward, precision, seeded
 from model.training.hyper import Fit, Group, Hyper
 from pipeline import tables
 from pipeline.errors import ParamsError, TableError
 from tests import tiny
+
+LOOP = import_module("model.training.fit")
 
 
 def trained(table: pa.Table, seed: int = 1, preset: str = "paper", **settings: Any) -> tuple[BaseNetwork, History]:
@@ -231,7 +235,7 @@ def test_a_loss_that_is_no_number_stops_with_the_batchs_clips_and_the_learning_r
     assert re.match(rf"{name} of epoch [12] is not finite: found fusion -?(inf|nan), expected numbers", message)
     assert clip in shown and len(shown) == 4
     assert f"expected numbers, in the batch of {', '.join(shown)}. Look at these clips with: rawmsa show" in message
-    assert "lower the learning rates under networks in params.yaml (now all 1), then: dvc repro train" in message
+    assert "lower the learning rates in the network's file of networks/ (now all 1), then: dvc repro train" in message
     assert network.level.item() == levels[-1]  # no step was taken with it
 
 
@@ -311,3 +315,35 @@ def test_a_plateau_of_the_validation_lowers_the_learning_rates(monkeypatch: pyte
     trained(tiny.table(), plateau=2, max_epochs=6, patience=6)
     by_epoch = rates[:: len(rates) // 6]
     assert by_epoch == pytest.approx([0.01, 0.01, 0.01, 0.01, 0.001, 0.001])
+
+
+@pytest.mark.parametrize(
+    ("where", "wanted", "used"),
+    [
+        ("cuda", "auto", "bfloat16"),
+        ("cuda", "float32", "float32"),
+        ("cpu", "auto", "float32"),
+        ("cpu", "float32", "float32"),
+    ],
+)
+def test_a_gpu_trains_in_bfloat16_unless_the_parameter_says_float32(
+    monkeypatch: pytest.MonkeyPatch, where: str, wanted: str, used: str
+) -> None:
+    monkeypatch.setattr(LOOP, "device", lambda: torch.device(where))
+    assert precision(wanted) == used
+
+
+@pytest.mark.parametrize(
+    ("where", "trained_in", "cast"),
+    [("cuda", "bfloat16", True), ("cuda", "float32", False), ("cpu", "bfloat16", False)],
+)
+def test_a_network_computes_in_the_precision_it_was_trained_in_and_a_cpu_in_float32(
+    monkeypatch: pytest.MonkeyPatch, where: str, trained_in: str, cast: bool
+) -> None:
+    seen = []
+    monkeypatch.setattr(LOOP, "device", lambda: torch.device(where))
+    monkeypatch.setattr(torch, "autocast", lambda kind, dtype, enabled: seen.append((kind, enabled)) or nullcontext())
+    network = built(tiny.hyper())
+    network.precision = trained_in
+    forward(network, tiny.clips(tiny.table()).batch([0, 1]))
+    assert (where, cast) in seen

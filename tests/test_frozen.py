@@ -17,14 +17,15 @@ from pipeline.errors import AssetError, StageError
 from pipeline.execution import cache, fingerprint
 from pipeline.files import sha256
 from tests import networks, tiny
-from tests.trainable import write_params
+from tests.trainable import write_network, write_params
 
 
 def params(text: str = vectors.FROZEN, seeds: tuple[int, ...] = (1, 2)) -> None:
     made = networks.hyper("lf", max_epochs=2).model_dump() | {"text": text}
     block = {"presets": {"plain": {"text": text}}, "values": {"made": {"mosi": {**made, "text": "finetuned"}}}}
     choice = {"lf": {"preset": "plain", "values": "made"}}
-    write_params(train={"networks": choice, "seeds": {"default": list(seeds)}}, networks={"lf": block})
+    write_params(train={"networks": choice, "seeds": {"default": list(seeds)}})
+    write_network("lf", block)
 
 
 def kept() -> list[Path]:

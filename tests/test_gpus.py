@@ -102,6 +102,13 @@ def test_a_training_of_several_gpus_takes_all_of_them_or_waits(taken: list[int],
     assert got == [(0, 1)]
 
 
+def test_trainings_on_one_gpu_share_what_a_table_may_take(taken: list[int], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (1000, 4000))
+    assert gpus.share(0.3) == 150  # gpu_runs: 2
+    Path("params.yaml").write_text("gpu_runs: 4\n")
+    assert gpus.share(0.3) == 75
+
+
 def test_more_processes_than_gpus_are_refused(taken: list[int]):
     with pytest.raises(ParamsError, match="found processes: 3, expected at most 2, the GPUs of this box"):
         gpus.places(3)

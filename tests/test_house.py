@@ -2,6 +2,7 @@
 
 import ast
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+import rawmsa
 from pipeline.execution import fingerprint
 from stages.__main__ import STAGES, app
 
@@ -17,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 DVC = yaml.safe_load((ROOT / "dvc.yaml").read_text())
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
 README = (ROOT / "README.md").read_text()
-FLOORS = ("stages", "app", "report", "model", "pipeline")  # each imports from those below it alone
+FLOORS = ("rawmsa", "stages", "app", "report", "model", "pipeline")  # each imports from those below it alone
 GROUND = (
     "blocks",
     "errors",
@@ -27,7 +29,7 @@ GROUND = (
     "paths",
     "execution",
     "tables",
-)  # of pipeline: what the other rooms stand on
+)  # of pipeline: what its rooms stand on
 EXTRAS = (
     "mediapipe",
     "opensmile",
@@ -92,7 +94,7 @@ def test_every_stage_lists_its_code_and_what_it_reads() -> None:
         code = {module.split(".")[0] for module in fingerprint.closure(f"stages.{name}")} - {"stages"}
         assert code == set(FLOORS) & set(stage["deps"]), name
         for path in stage["deps"]:
-            inside = any(path == out or out.startswith(f"{path}/") for out in made)
+            inside = any(path == out or out.startswith(f"{path}/") or path.startswith(f"{out}/") for out in made)
             assert (ROOT / path).exists() or inside or path == "data/raw", f"{name} depends on {path}"
         outs = stage.get("outs", []) + stage.get("metrics", [])
         made |= {next(iter(out)) if isinstance(out, dict) else out for out in outs}
@@ -147,9 +149,32 @@ def test_the_readme_python_reads_what_is_there() -> None:
                     hasattr(module, alias.name) or (ROOT / node.module / f"{alias.name}.py").is_file()
                     for alias in node.names
                 )
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "rawmsa":
+                assert node.attr in rawmsa.__all__
 
 
 def test_versions_are_pinned_and_cv2_is_one() -> None:
     pins = dict(re.findall(r"^([\w.-]+)==(.+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE))
     assert pins["torch"] == "2.13.0"
     assert pins["opencv-python"] == pins["opencv-contrib-python"]
+
+
+def test_make_takes_the_first_python_that_is_there(tmp_path: Path) -> None:
+    """One that starts: pyenv has names for Pythons that are switched off."""
+    (tmp_path / "Makefile").write_text((ROOT / "Makefile").read_text())
+    for name, body in {"python3.11": "exit 127", "python3.12": "exit 0", "python3.13": "exit 0"}.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{body}\n")
+        (tmp_path / name).chmod(0o755)
+    for name in ("pyproject.toml", "constraints.txt"):
+        (tmp_path / name).touch()
+    make = shutil.which("make")
+    if make is None:
+        pytest.skip("make is not installed")
+    done = subprocess.run(
+        [make, "-n", "install"], cwd=tmp_path, env={"PATH": str(tmp_path)}, capture_output=True, text=True
+    )
+    assert "|| python3.12 -m venv .venv" in done.stdout
+    for name in ("python3.12", "python3.13"):
+        (tmp_path / name).unlink()
+    done = subprocess.run([make, "install"], cwd=tmp_path, env={"PATH": str(tmp_path)}, capture_output=True, text=True)
+    assert done.returncode and "No Python 3.11, 3.12, 3.13 or 3.14 is on the PATH." in done.stdout

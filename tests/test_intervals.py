@@ -14,7 +14,7 @@ VIDEOS = [f"video{clip % 12}" for clip in range(60)]
 
 
 @pytest.mark.parametrize("convention", ["mosi", "sims"])
-def test_with_every_clip_once_the_measures_are_those_of_the_tables(convention: metrics.Convention):
+def test_with_every_clip_once_the_measures_are_those_of_the_tables(convention: str):
     for predictions in (PREDICTIONS[0], np.full(60, 0.5, np.float32)):
         found = weighted(convention, predictions, LABELS, np.ones((1, 60)))
         expected = metrics.score(convention, predictions, LABELS)
@@ -24,7 +24,7 @@ def test_with_every_clip_once_the_measures_are_those_of_the_tables(convention: m
 
 
 @pytest.mark.parametrize("convention", ["mosi", "sims"])
-def test_a_weight_is_how_often_a_clip_counts(convention: metrics.Convention):
+def test_a_weight_is_how_often_a_clip_counts(convention: str):
     times = RNG.integers(0, 4, 60)
     found = weighted(convention, PREDICTIONS[0], LABELS, times[None].astype(float))
     expected = metrics.score(convention, np.repeat(PREDICTIONS[0], times), np.repeat(LABELS, times))

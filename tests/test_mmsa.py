@@ -501,6 +501,18 @@ def test_an_export_is_imported_as_it_was(assembled: dict[str, Any]) -> None:
         )
 
 
+def test_ids_of_nested_folders_are_exported_and_imported(assembled: dict[str, Any]) -> None:
+    sheet = paths.RAW / "words" / "label.csv"
+    sheet.parent.mkdir()
+    sheet.write_text("video_id,clip_id,text,label,mode\na/b,1,good,1,train\na/c,1,bad,-1,valid\nd,1,fine,0,test\n")
+    stages()
+    exporting.run("words", Path("words.pkl"))
+    importing.run(Path("words.pkl"), "again", {})
+    stages()
+    for name in ("words", "again"):
+        assert tables.read_arrow(paths.table(name))["id"].to_pylist() == ["a/b/1", "a/c/1", "d/1"]
+
+
 def test_what_has_no_labels_or_lacks_a_modality(assembled: dict[str, Any]) -> None:
     sheet = paths.RAW / "mosi" / "label.csv"
     whole = sheet.read_text()

@@ -14,6 +14,7 @@ from model.encoders import vectors
 from model.networks import build, find
 from model.networks.base import BaseNetwork
 from model.records import BRANCHES
+from model.settings import DEFAULTS
 from model.training.fit import fit, seeded
 from model.training.hyper import Hyper, merged, schema
 from pipeline import params
@@ -42,10 +43,11 @@ def test_every_network_has_a_block_and_a_tiny_size() -> None:
 @pytest.mark.parametrize("name", FILES)
 def test_its_blocks_fit_its_schema_and_build(name: str) -> None:
     wanted = schema(find(name))
-    for preset in BLOCKS[name]["presets"].values():
-        for values in BLOCKS[name]["values"].values():
-            for block in values.values():
-                made = params.check(name, merged(block, preset), wanted)
+    file = BLOCKS[name]
+    for preset in file.presets.keys() - {DEFAULTS}:
+        for source, blocks in file.values.items():
+            for block in blocks.keys() - {DEFAULTS}:
+                made = params.check(name, merged(file.block(source, block), file.preset(preset)), wanted)
                 made = Hyper.model_validate(made.model_dump())
                 encoder = tiny.bert(pooler=find(name).POOLER) if made.text == vectors.FINETUNED else None
                 net = build(name, tiny.dims(encoder, text=32), made.architecture)

@@ -1,12 +1,16 @@
 """BERT over packed tokens against transformers' own BertModel over padded rows."""
 
+import re
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import BertModel
+from torch import nn
+from transformers import BertModel, __version__
+from transformers.models.bert import modeling_bert
 
 from model.encoders import packed
 from model.encoders.layers import TextEncoder, TokenVectors
@@ -78,6 +82,68 @@ def test_a_clip_without_tokens_is_zeros_and_changes_no_other(encoder: type[Token
     found = network(ids, torch.cat([real, torch.tensor([0])]))
     assert not found[-1].any()
     torch.testing.assert_close(found[:-1], alone)
+
+
+def test_the_walk_through_bert_fits_the_installed_transformers():
+    why = packed._difference(tiny.bert())
+    assert why is None, f"transformers {__version__}: packed._walk must be fitted to this version's BertLayer. {why}"
+
+
+def renamed(monkeypatch: pytest.MonkeyPatch) -> None:
+    bert_init = modeling_bert.BertSelfAttention.__init__
+
+    def init(self: nn.Module, *arguments: Any, **named: Any) -> None:
+        bert_init(self, *arguments, **named)
+        self.query_projection = self._modules.pop("query")
+
+    monkeypatch.setattr(modeling_bert.BertSelfAttention, "__init__", init)
+    monkeypatch.setattr(
+        modeling_bert.BertSelfAttention,
+        "forward",
+        lambda self, x, attention_mask=None, **named: _attention(self, self.query_projection, x, attention_mask),
+    )
+
+
+def scaled_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        modeling_bert.BertSelfAttention,
+        "forward",
+        lambda self, x, attention_mask=None, **named: _attention(self, self.query, 9 * x, attention_mask),
+    )
+
+
+def _attention(module: Any, query: nn.Module, x: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, None]:
+    projected = (each(x).unflatten(-1, (2, -1)).transpose(1, 2) for each in (query, module.key, module.value))
+    return nn.functional.scaled_dot_product_attention(*projected, mask).transpose(1, 2).flatten(2), None
+
+
+@pytest.mark.parametrize(
+    ("change", "said"), [(renamed, "AttributeError: .*query"), (scaled_otherwise, "numbers differ")]
+)
+def test_a_transformers_with_another_inside_is_named_and_runs_on_padded_rows(
+    change: Callable[[pytest.MonkeyPatch], None],
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    change(monkeypatch)
+    packed._warn.cache_clear()
+    bert = tiny.bert().train()
+    ids, real = batch([4, 6, 2])
+    packing = packed.packing(real, ids.shape[1])
+    for _ in range(2):
+        assert torch.equal(packed.tokens(bert, ids, packing), padded(bert, ids, real))
+        assert torch.equal(packed.first_tokens(bert, ids, packing), padded(bert, ids, real)[:, 0])
+    assert bert.training and all(module.training for module in bert.modules())
+    warned = capsys.readouterr().err
+    assert warned.count("\n") == 1 and re.search(rf"in transformers {re.escape(__version__)} .*{said}", warned), warned
+
+
+def test_the_trial_of_a_bert_draws_no_random_number():
+    torch.manual_seed(5)
+    bert = tiny.bert().train()
+    before = torch.get_rng_state()
+    assert packed._walkable(bert) and torch.equal(before, torch.get_rng_state())
 
 
 def _gradients(read: Callable[[BertModel], torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -1,6 +1,7 @@
 """The restricted unpickler against files made to break it; tests/fuzz_pickles.py makes more of them."""
 
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -58,6 +59,48 @@ def test_the_fuzzer_sees_what_a_file_gets_done_where_names_are_not_guarded() -> 
     assert int(wrong) > 10
     for sign in ("os.system", "subprocess.Popen", "exec (<code", "the marker file is there"):
         assert sign in done.stdout, sign
+
+
+def test_the_guards_hold_in_this_python() -> None:
+    assert pickles._unfit() is None, (
+        f"Python {platform.python_version()} has another pickle._Unpickler: fit _Reader to it"
+    )
+
+
+WITHOUT = """
+import pickle
+from pathlib import Path
+{change}
+from pipeline.errors import DatasetError
+from pipeline.mmsa import pickles
+Path("a.pkl").write_bytes(pickle.dumps([1]))
+try:
+    with pickles.opened(Path("a.pkl"), Path()) as content:
+        print(content)
+except DatasetError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("", "[1]\n"),
+        ("del pickle._Unpickler", "lacks or has changed ("),
+        ("del pickle._Unpickler.pop_mark", "has changed (AttributeError: "),
+        (
+            "pickle._Unpickler.load = lambda self: pickle.load(self._file_read.__self__._file)",
+            "has changed (it reads other",
+        ),
+        ("pickle.SETITEM = b'!'", "has changed (its opcodes are not replaced)"),
+    ],
+)
+def test_a_python_in_which_the_guards_do_not_hold_is_named_and_reads_nothing(change: str, said: str) -> None:
+    done = python("-c", WITHOUT.format(change=change))
+    assert said in done.stdout, done.stderr
+    assert (
+        not change or f"Python {platform.python_version()} lacks" in done.stdout and "a.pkl is not read" in done.stdout
+    )
 
 
 def refused(raw: bytes) -> str:

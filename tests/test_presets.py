@@ -1,4 +1,4 @@
-"""params.yaml's presets and values of Self-MM: that they fit, are the published ones, and do what they say."""
+"""The presets and values of Self-MM in networks/self_mm.yaml: that they fit, are the published ones, and do what they say."""
 
 from pathlib import Path
 from typing import Any
@@ -11,15 +11,15 @@ from model.networks import build
 from model.networks.base import BaseNetwork
 from model.networks.ulgm import shifted
 from model.records import Branch, Output
+from model.settings import DEFAULTS, Choice, hyper_of
 from model.training.fit import History, fit, seeded
 from model.training.hyper import Fit, Group, Hyper
-from model.training.jobs import Choice, hyper_of
 from pipeline.errors import ParamsError
 from tests import tiny
 
 ROOT = Path(__file__).parents[1]
 CONVENTION = {"demo": "mosi", "mosi": "mosi", "mosei": "mosi", "sims": "sims"}
-COMBINED = [(p, v, d) for p in tiny.PRESETS for v, blocks in tiny.SELF_MM["values"].items() for d in blocks]
+COMBINED = [(p, v, d) for p in tiny.PRESETS for v, some in tiny.SELF_MM.values.items() for d in some if d != DEFAULTS]
 LOOP = ("optimizer", "gradients", "validation")
 
 # FIELD 1.3: github.com/thuiar/Self-MM and MMSA 2.2.1, config_regression.

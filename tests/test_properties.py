@@ -23,6 +23,7 @@ from pipeline import paths, tables
 from pipeline.execution import workers
 from pipeline.execution.tasks import Outcome
 from tests import tiny
+from tests.trainable import write_network
 
 RANGE = (-3.0, 3.0)
 ULGM: dict[str, Settings] = {name: tiny.preset(name).architecture["ulgm"] for name in tiny.PRESETS}
@@ -241,9 +242,10 @@ def runs(table: pa.Table, at_once: int, patch: pytest.MonkeyPatch) -> dict[str, 
             "seeds": {"default": [1, 2]},
             "keep": "best",
         },
-        "networks": {"self_mm": {"presets": {"paper": {}}, "values": {"made": {"mosi": made}}}},
+        "precision": "auto",
     }
     Path("params.yaml").write_text(yaml.safe_dump(blocks))
+    write_network("self_mm", {"presets": {"paper": {}}, "values": {"made": {"mosi": made}}})
     tables.write_table(paths.table("made"), [table], tables.metadata(table))
     train.run()
     found = {str(file): file.read_bytes() for file in sorted(paths.RUNS.rglob("*")) if file.is_file()}

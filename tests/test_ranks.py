@@ -24,7 +24,7 @@ from pipeline.errors import StageError
 from pipeline.execution import cache
 from pipeline.execution.cache import RUNS
 from tests import networks, tiny
-from tests.trainable import CHOICE, write_params
+from tests.trainable import CHOICE, read_network, write_network, write_params
 
 TOLERANCE = 1e-5  # of weights, losses and u-labels
 EPSILON = 1e-3  # Adam's: with its own 1e-8 it makes whole steps of the rounding errors of gradients that are zero
@@ -165,9 +165,11 @@ def together(processes: int = 2, epochs: int = 2, **groups: Any) -> None:
     """params.yaml for one run by so many processes."""
     write_params(train={"seeds": {"default": [1]}})
     blocks = yaml.safe_load(Path("params.yaml").read_text())
-    values = blocks["networks"]["self_mm"]["values"]["made"]["mosi"]
+    network = read_network()
+    values = network["values"]["made"]["mosi"]
     values["fit"] |= {"max_epochs": epochs, "patience": epochs}
     values["groups"]["heads"] |= groups
+    write_network("self_mm", network)
     Path("params.yaml").write_text(yaml.safe_dump(blocks | {"processes": processes}))
 
 

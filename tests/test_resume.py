@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 import torch
-import yaml
 
 from model import train
 from model.networks.base import BaseNetwork
@@ -26,7 +25,7 @@ from pipeline.execution import cache
 from pipeline.execution.cache import RUNS
 from tests import networks, tiny
 from tests.test_frozen import params as frozen_params
-from tests.trainable import CHOICE, write_params
+from tests.trainable import CHOICE, read_network, write_network, write_params
 
 EPOCHS = 5
 BATCHES = 3  # an epoch of 12 clips has
@@ -236,10 +235,8 @@ def test_a_stage_that_is_begun_again_gives_the_same_files(
         frozen_params(seeds=(1,))
     else:
         write_params(train={"seeds": {"default": [1]}})
-    blocks = yaml.safe_load(Path("params.yaml").read_text())
-    for settings in blocks["networks"].values():
-        settings["values"]["made"]["mosi"]["fit"] |= {"max_epochs": 4, "patience": 4}
-    Path("params.yaml").write_text(yaml.safe_dump(blocks))
+    name = "lf" if block == "frozen" else "self_mm"
+    _train_for(4, name)
     train.run()
     expected = files()
     assert not states()
@@ -253,7 +250,6 @@ def test_a_stage_that_is_begun_again_gives_the_same_files(
     capsys.readouterr()
     train.run()
     assert files() == expected and not states()
-    name = "lf" if block == "frozen" else "self_mm"
     told = f"train: made/{name}-1: goes on after epoch {epoch - 1}\n"
     assert (told in capsys.readouterr().err) == (epoch > 1)
     described = tables.read_json(paths.run("made", name, 1) / "run.json")
@@ -280,6 +276,12 @@ def test_how_often_a_training_is_kept_decides_no_run(trainable: Path) -> None:
     assert jobs.task(source, "self_mm", jobs.Choice(**CHOICE), 1, {}).key == first.key
 
 
+def _train_for(epochs: int, name: str = "self_mm") -> None:
+    found = read_network(name)
+    found["values"]["made"]["mosi"]["fit"] |= {"max_epochs": epochs, "patience": epochs}
+    write_network(name, found)
+
+
 SLOW = """
 import time
 from model import train
@@ -301,9 +303,7 @@ def test_a_training_that_was_killed_gives_the_same_files_when_it_is_run_again(
     trainable: Path, in_process: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_params(train={"seeds": {"default": [1]}})
-    blocks = yaml.safe_load(Path("params.yaml").read_text())
-    blocks["networks"]["self_mm"]["values"]["made"]["mosi"]["fit"] |= {"max_epochs": 40, "patience": 40}
-    Path("params.yaml").write_text(yaml.safe_dump(blocks))
+    _train_for(40)
     train.run()
     expected = files()
 

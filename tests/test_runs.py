@@ -123,7 +123,7 @@ def test_a_log_names_the_revision_and_whether_the_project_differs(trainable: Pat
         return done.stdout.strip()
 
     git("init", "-q")
-    git("add", "params.yaml")
+    git("add", "params.yaml", "networks")
     git("commit", "-qm", "first")
     assert logs._revision() == (git("rev-parse", "HEAD"), False)
     Path("data/notes.txt").write_text("decides nothing")

@@ -195,7 +195,9 @@ def nothing(_: None) -> None:
 @pytest.fixture(scope="module")
 def page() -> Iterator[Page]:
     clips = Clips(stand_in, nothing, LIMITS, GRACE)
-    server = app.Server(app.application(clips, FACTS, FACTS["max_upload_mib"], ("127.0.0.1", "localhost")), clips)
+    server = app.Server(
+        app.application(clips, FACTS, FACTS["max_upload_mib"], ("127.0.0.1", "localhost", "lab.local")), clips
+    )
     bound = serve.listen("127.0.0.1", 0)
     root = clips.folder().parent
     thread = Thread(target=server.run, kwargs={"sockets": [bound]})
@@ -321,8 +323,12 @@ def test_an_upload_that_is_broken_off_leaves_nothing(page: Page) -> None:
 
 def test_no_other_page_reaches_it(page: Page) -> None:
     own = str(page.http.base_url).rstrip("/")
-    assert page.http.get("/facts", headers={"Host": "evil.example"}).status_code == 400
-    assert page.http.get("/facts", headers={"Host": f"localhost:{page.http.base_url.port}"}).status_code == 200
+    for host in ("evil.example", "evil.example:7860", "192.168.1.7.evil.example", "[::1", ""):
+        answer = page.http.get("/facts", headers={"Host": host})
+        assert answer.status_code == 400 and "Open it by its IP address, or as" in answer.json()["error"]
+    port = page.http.base_url.port
+    for host in (f"localhost:{port}", "LAB.local", f"192.168.1.7:{port}", f"[fe80::7]:{port}", "[::1]"):
+        assert page.http.get("/facts", headers={"Host": host}).status_code == 200, host
     for origin in ("http://evil.example", "null", f"{own}9"):
         answer = page.upload("a.mp4", Origin=origin)
         assert answer.status_code == 403 and f"The page of {origin} may not" in answer.json()["error"]
@@ -469,6 +475,20 @@ def test_what_cannot_be_served_is_said_before_the_server_starts(
     monkeypatch.setitem(sys.modules, "fastapi", None)
     with pytest.raises(RawmsaError, match=r'not installed. Install them with: .*".\[serve\]"'):
         serve.main(None, "127.0.0.1", 0, False)
+
+
+def test_a_server_of_the_network_is_called_by_the_machines_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    every = "0.0.0.0"  # noqa: S104  nothing listens
+    monkeypatch.setattr(socket, "gethostname", lambda: "Lab")
+    monkeypatch.setattr(socket, "getfqdn", lambda: "lab.example.org")
+    assert serve.names(every) >= {"localhost", "lab", "lab.local", "lab.example.org"}
+    assert serve.names("127.0.0.1") == {"localhost", "127.0.0.1"}
+    assert [serve._here(host) for host in (every, "::", "lab", "10.0.0.2")] == [
+        "127.0.0.1",
+        "::1",
+        "lab",
+        "10.0.0.2",
+    ]
 
 
 def test_another_host_is_warned_of() -> None:

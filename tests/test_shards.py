@@ -228,7 +228,7 @@ def test_a_table_half_written_is_no_table(project: Path, extracted: list[str], m
         written.append(arguments[0])
         write_arrow(*arguments)
 
-    paths.PARAMS.write_text(paths.PARAMS.read_text().replace("    audio: 4 # 100", "    audio: 2 # 100"))
+    paths.PARAMS.write_text(paths.PARAMS.read_text().replace("pool: {audio: 4,", "pool: {audio: 2,"))
     monkeypatch.setattr(tables, "write_arrow", killed)
     with pytest.raises(KeyboardInterrupt):
         assemble.run()
@@ -237,7 +237,7 @@ def test_a_table_half_written_is_no_table(project: Path, extracted: list[str], m
     monkeypatch.setattr(tables, "write_arrow", write_arrow)
     assemble.run()
     assert len(tables.read_arrow(paths.table("d"))) == len(MANY)
-    paths.PARAMS.write_text(paths.PARAMS.read_text().replace("    audio: 2 # 100", "    audio: 4 # 100"))
+    paths.PARAMS.write_text(paths.PARAMS.read_text().replace("pool: {audio: 2,", "pool: {audio: 4,"))
     assemble.run()
     assert outputs() == whole
 

@@ -4,9 +4,12 @@ import csv
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pyarrow as pa
 import pytest
 import yaml
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 
 from app import tune
 from model.training import jobs
@@ -34,6 +37,12 @@ def searched(draws: int = 4, space: dict[str, list[Any]] | None = None, **change
         return list(csv.DictReader(file))
 
 
+def studied() -> optuna.Study:
+    """The study that optuna-dashboard opens."""
+    storage = JournalStorage(JournalFileBackend("data/tune/made-self_mm.log"))
+    return optuna.load_study(study_name="made-self_mm", storage=storage)
+
+
 def test_the_best_is_a_block_that_trains_it(capsys: pytest.CaptureFixture[str]):
     rows = searched()
     said = capsys.readouterr().out
@@ -41,12 +50,14 @@ def test_the_best_is_a_block_that_trains_it(capsys: pytest.CaptureFixture[str]):
     best = min(rows, key=lambda row: float(row["valid_mae"]))
     assert said.index(f"│ {best['draw']}") == min(said.index(f"│ {row['draw']} ") for row in rows)
     file = Path("data/tune/made-self_mm.yaml")
-    assert "paste it into params.yaml under networks.self_mm.values.made, beside its block mosi" in file.read_text()
+    assert "paste it into networks/self_mm.yaml under values.made, beside its block mosi" in file.read_text()
     assert best["valid_mae"][:5] in file.read_text()
+    study = studied()
+    assert [trial.number for trial in study.trials] == [0, 1, 2, 3, 4]
+    assert study.best_value == pytest.approx(float(best["valid_mae"])) and study.best_trial.number == int(best["draw"])
 
     block = yaml.safe_load(file.read_text())
-    pasted = merged(params.read(), {"networks": {"self_mm": {"values": {"made": block}}}})
-    Path("params.yaml").write_text(yaml.safe_dump(pasted, sort_keys=False))
+    made.write_network("self_mm", merged(made.read_network(), {"values": {"made": block}}))
     name, hyper = jobs.hyper_of("self_mm", jobs.Choice(**made.CHOICE), "made", "mosi", {})
     assert name == "made"
     found = params.flat(hyper.model_dump())
@@ -78,12 +89,43 @@ def test_a_draw_depends_on_its_number_alone():
         assert many[index] == values
         assert {key: wider[index][key] for key in SPACE} == values
     assert len(many) == len({str(values) for values in many.values()}) <= 3 * 2 * 2  # each once
+    assert few[1] == {"groups.audio.lr": 0.001, "architecture.dropout.text": 0.0, "fit.batch": 2}
+    assert few[2] == few[1] | {"groups.audio.lr": 0.03}  # so that a search of an earlier version goes on
 
 
 def drawn(count: int, space: dict[str, list[Any]]) -> dict[int, dict[str, Any]]:
-    options = tune.Params(seed=1, draws=count, seeds=[1], space={"self_mm": space})
+    options = tune.Params(sampler="random", seed=1, draws=count, seeds=[1], space={"self_mm": space})
     search = tune.Search(jobs.source("made"), "self_mm", jobs.Choice(**made.CHOICE), options)
-    return {draw.index: draw.values for draw in tune._draws(search)}
+    choices, study, found = tune._choices(search), optuna.create_study(), []
+    for number in range(count + 1):
+        tune._draw(search, tune._ask(study, search, choices, number), found)
+    return {draw.index: draw.values for draw in found}
+
+
+def tried(monkeypatch: pytest.MonkeyPatch, draws: int, good: float) -> list[dict[str, Any]]:
+    """What tpe tries where a learning rate of audio has a validation MAE of 0 if it is `good`, else 1; trains nothing."""
+    found: list[dict[str, Any]] = []
+    monkeypatch.setattr(jobs, "missing", lambda tasks: [])
+    monkeypatch.setattr(jobs, "valid_mae", lambda task: float(task.job.hyper.groups["audio"].lr != good))
+    monkeypatch.setattr(
+        tune, "_finish", lambda search, drawn, study: found.extend(trial.params for trial in study.trials)
+    )
+    blocks = params.read()
+    blocks["tune"] |= {"space": {"self_mm": SPACE}, "sampler": "tpe"}
+    Path("params.yaml").write_text(yaml.safe_dump(blocks, sort_keys=False))
+    tune.main("made", None, draws)
+    return found
+
+
+def test_tpe_learns_from_the_rounds_before_and_draws_the_same_again(monkeypatch: pytest.MonkeyPatch):
+    draws = tried(monkeypatch, 40, good=0.03)
+    assert draws[0] == {} and len(draws) == 41
+    assert tried(monkeypatch, 40, good=0.03) == draws
+    assert tried(monkeypatch, 25, good=0.03) == draws[:26]
+    other = tried(monkeypatch, 40, good=0.001)
+    assert other[: tune.ROUND] == draws[: tune.ROUND]  # nothing was scored before
+    for lr, found in ((0.03, draws), (0.001, other)):
+        assert sum(draw["groups.audio.lr"] == lr for draw in found[20:]) >= 12  # by chance, 7 of 21
 
 
 def test_test_labels_have_no_say():
@@ -135,6 +177,8 @@ def test_a_draw_that_fails_costs_no_other(capsys: pytest.CaptureFixture[str]):
     failed = [row for row in rows if not row["valid_mae"]]
     assert [row["groups.audio.lr"] for row in failed] == ["1e+30"] and len(rows) == 3
     assert "loss of epoch 1 is not finite" in capsys.readouterr().out
+    states = {trial.params.get("groups.audio.lr"): trial.state.name for trial in studied().trials}
+    assert states == {None: "COMPLETE", 0.01: "COMPLETE", 0.02: "COMPLETE", 1.0e30: "FAIL"}
     assert yaml.safe_load(Path("data/tune/made-self_mm.yaml").read_text())["made"]["groups"]["audio"]["lr"] < 1
 
 

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from tqdm import tqdm
 
 from pipeline.errors import BusyError, MediaError, Reason, StageError, TableError
 from pipeline.execution import locks, workers
@@ -15,18 +16,24 @@ from pipeline.execution.tasks import Outcome
 from pipeline.params import Limits
 
 ROOT = Path(__file__).parents[1]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 LIMITS = Limits(seconds=3, memory_gib=4, max_failed_fraction=0.5, checkpoint_seconds=0)
 
 
 def behave(task: str | int) -> int:
     if task == "crash":
         os.kill(os.getpid(), signal.SIGSEGV)
+    if task == "bar":
+        list(tqdm([1], disable=True))
+        os.kill(os.getpid(), signal.SIGKILL)
     if task == "hang":
         time.sleep(60)
     if task == "refuse":
         raise MediaError(Reason.CORRUPT, "every frame is broken")
     if task == "eat":
         return len(bytearray(6 << 30))
+    if task == "slow storage":
+        raise TimeoutError("s3: no answer")
     if task == "fail":
         raise ValueError("no such thing")
     if task == "known":
@@ -47,11 +54,45 @@ def threads_of(_: int) -> str:
     return f"{os.environ['OMP_NUM_THREADS']} {torch.get_num_threads()}"
 
 
+def devices_of(_: int) -> str | None:
+    assert "torch" not in sys.modules
+    return os.environ.get("CUDA_VISIBLE_DEVICES")
+
+
 def test_each_fault_costs_one_task() -> None:
     outcomes = run([0, "crash", 2, "hang", 4, "refuse", 6, "eat", 8, "fail", 10, 11, 12])
     assert [o.value for o in outcomes] == [0, None, 4, None, 16, None, 36, None, 64, None, 100, 121, 144]
     reasons = [outcome.failure.reason for outcome in outcomes if outcome.failure]
     assert reasons == ["crashed", "timeout", "corrupt", "memory", "ValueError"]
+
+
+def test_a_tasks_own_time_out_is_not_the_pools() -> None:
+    storage, overrun, _, _ = (outcome.failure for outcome in run(["slow storage", "hang", 1, 2]))
+    assert (storage.reason, storage.message) == ("TimeoutError", "s3: no answer") and "Traceback" in storage.trace
+    assert overrun.reason == "timeout" and "limits.seconds" in overrun.message
+
+
+def test_a_script_needs_no_main_guard(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        f"print('once', flush=True)\nfrom tests.test_workers import run\nprint([o.value for o in run({[1, 2]})])\n"
+    )
+    done = subprocess.run([sys.executable, str(script)], env=ENVIRONMENT, capture_output=True, text=True)
+    assert (done.stdout, done.stderr, done.returncode) == ("once\n[1, 4]\n", "", 0)
+
+
+def test_a_killed_worker_leaves_no_semaphore(tmp_path: Path) -> None:
+    """tqdm's lock would be one: faster-whisper and transformers make it in workers, and Python warns at the end."""
+    script = tmp_path / "script.py"
+    script.write_text("from tests.test_workers import run\nprint([o.value for o in run(['bar', 2])])\n")
+    done = subprocess.run([sys.executable, str(script)], env=ENVIRONMENT, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("[None, 4]\n", "")
+
+
+def test_a_worker_of_limited_memory_sees_no_gpu() -> None:
+    for limits, expected in ((LIMITS, ["", ""]), (None, [None, None])):
+        outcomes = workers.run(devices_of, [0, 1], title="test", workers=1, threads=1, limits=limits)
+        assert [outcome.value for outcome in outcomes] == expected
 
 
 def test_a_message_that_says_all_comes_without_a_traceback() -> None:

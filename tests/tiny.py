@@ -13,10 +13,11 @@ from transformers import BertConfig, BertModel
 
 from model.networks.ulgm import Settings
 from model.records import Dims
-from model.run_files import Statistics
+from model.settings import DEFAULTS, Network
 from model.training.batch import Clips
 from model.training.hyper import Fit, Group, Hyper, merged
-from pipeline import tables
+from pipeline import paths, tables
+from pipeline.tables import Statistics
 
 WIDTHS = {"audio": 3, "vision": 5}
 BERT = BertConfig(
@@ -51,8 +52,8 @@ ARCHITECTURE: dict[str, Any] = {
 }
 GROUPS = {name: Group(lr=0.01, weight_decay=0.001) for name in ("text", "audio", "vision", "heads")}
 
-SELF_MM: dict[str, Any] = yaml.safe_load((Path(__file__).parents[1] / "params.yaml").read_text())["networks"]["self_mm"]
-PRESETS: dict[str, Any] = SELF_MM["presets"]
+SELF_MM = Network.model_validate(yaml.safe_load((Path(__file__).parents[1] / paths.network("self_mm")).read_text()))
+PRESETS = {name: SELF_MM.preset(name) for name in SELF_MM.presets if name != DEFAULTS}
 
 FIT: dict[str, Any] = {
     "batch": 4,
@@ -73,7 +74,7 @@ def hyper(**fit: Any) -> Hyper:
 
 
 def preset(name: str, **fit: Any) -> Hyper:
-    """The values of this file under a preset of the repository's params.yaml."""
+    """The values of this file under a preset of the repository."""
     own = {"architecture": ARCHITECTURE, "groups": {g: settings.model_dump() for g, settings in GROUPS.items()}}
     return Hyper.model_validate(merged(own, {"fit": FIT}, PRESETS[name], {"fit": fit}))
 

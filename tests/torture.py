@@ -11,6 +11,7 @@ record, or a stage did not end well.
 import argparse
 import os
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -88,6 +89,7 @@ def main() -> int:
         make(project / paths.RAW, asked.files, asked.seed)
         text = (ROOT / "params.yaml").read_text().replace("extractor: covarep", "extractor: mfcc")
         (project / "params.yaml").write_text(text.replace("max_failed_fraction: 0.5", "max_failed_fraction: 1.0"))
+        shutil.copytree(ROOT / paths.NETWORKS, project / paths.NETWORKS)
         well = [stage(project, name) for name in ("ingest", "audio", "vision")]
         counts: dict[str, Counter[str]] = {name: Counter() for name in ("ingest", "audio", "vision")}
         recorded = set()

@@ -21,8 +21,17 @@ def write_table(name: str, splits: tuple[str | None, ...] | None = None, **chang
     return table
 
 
+def read_network(name: str = "self_mm") -> dict[str, Any]:
+    return yaml.safe_load(paths.network(name).read_text())
+
+
+def write_network(name: str, content: dict[str, Any]) -> None:
+    paths.NETWORKS.mkdir(exist_ok=True)
+    paths.network(name).write_text(yaml.safe_dump(content, sort_keys=False))
+
+
 def write_params(**changes: Any) -> None:
-    """params.yaml for two seeds and two epochs; `changes`: by block, keys with another value."""
+    """params.yaml and Self-MM's file for two seeds and two epochs; `changes`: by block, keys with another value."""
     values = tiny.hyper(max_epochs=2).model_dump()
     preset: dict[str, Any] = {"fit": {name: values["fit"].pop(name) for name in FIT_OF_PRESET}}
     preset["text"] = values.pop("text")
@@ -30,11 +39,19 @@ def write_params(**changes: Any) -> None:
         "workers": 1,
         "threads": 1,
         "processes": 1,
+        "precision": "auto",
         "limits": {"seconds": 600, "memory_gib": 8, "max_failed_fraction": 0.5, "checkpoint_seconds": 0},
         "train": {"networks": {"self_mm": CHOICE}, "seeds": {"default": [1, 2]}, "keep": "best"},
-        "networks": {"self_mm": {"presets": {"paper": preset}, "values": {"made": {"mosi": values}}}},
+        "experiment": {"seeds": [1], "networks": {}, "datasets": {}},
         "evaluate": {"unlabelled_run": "made/self_mm", "across": []},
-        "tune": {"seed": 1, "draws": 4, "seeds": [1], "space": {"self_mm": {"groups.audio.lr": [0.001, 0.01]}}},
+        "tune": {
+            "sampler": "random",
+            "seed": 1,
+            "draws": 4,
+            "seeds": [1],
+            "space": {"self_mm": {"groups.audio.lr": [0.001, 0.01]}},
+        },
     }
     blocks |= {name: {**blocks[name], **changed} for name, changed in changes.items()}
     Path("params.yaml").write_text(yaml.safe_dump(blocks, sort_keys=False))
+    write_network("self_mm", {"presets": {"paper": preset}, "values": {"made": {"mosi": values}}})

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from configparser import ConfigParser
 from pathlib import Path
 
+from app import check
 from app.doctor.finding import Finding
 from model.training.logs import DECIDING, git
 from pipeline import datasets, params, paths
@@ -22,6 +23,15 @@ DVC = Path(".dvc")
 CACHED, MADE, WEIGHTS = 47_000, 2 * 38_000, 91_000_000  # a second of clip; the same; a network and data set
 VIDEO = 100_000  # a second of video at a low rate: the field's clips have 130,000 to 440,000
 IMPORTED = 2  # times their own size: features and tables; DVC's copies on top
+
+
+def parameters() -> Iterator[Finding]:
+    """What a stage would say of params.yaml and the networks' files before it works."""
+    faults = check.faults()
+    for fault in faults:
+        yield Finding("fault", fault, check.REMEDY)
+    if not faults:
+        yield Finding("ok", f"{paths.PARAMS} and {paths.NETWORKS}/: every parameter fits")
 
 
 def dvc() -> Iterator[Finding]:

@@ -50,18 +50,19 @@ def main(run: str | None, host: str, port: int, browser: bool) -> None:
     use_threads(threads)
     job = work.job(run, threads, options)
     bound = listen(host, port)
-    address = f"http://{_in_url(host)}:{bound.getsockname()[1]}"
+    port = bound.getsockname()[1]
+    address = f"http://{_in_url(_here(host))}:{port}"
     clips = Clips(partial(work.work, job), partial(work.warm, job), limits, options.grace_seconds)
-    server = Server(
-        application(clips, work.facts(job), options.max_upload_mib, (_in_url(host), "localhost", "127.0.0.1", "[::1]")),
-        clips,
-    )
+    server = Server(application(clips, work.facts(job), options.max_upload_mib, names(host)), clips)
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # which nohup asks for
         signal.signal(
             signal.SIGHUP, server.handle_exit
         )  # its terminal was closed; SIGINT and SIGTERM are uvicorn's own
     if not _loopback(host):
-        print(f"serve: whoever reaches {host} can use this page: it asks for no password, and nothing is encrypted")
+        print(
+            f"serve: WARNING: other machines can connect to {host} and use this page. There is no password and no encryption. "
+            f"They open http://{socket.gethostname()}:{port}, or this machine's IP address in place of its name."
+        )
     print(f"serve: {work.facts(job)['run']} at {address} (Ctrl-C ends it)", flush=True)
     if browser:
         webbrowser.open(address)
@@ -78,6 +79,24 @@ def listen(host: str, port: int) -> socket.socket:
             f"{host}, port {port}, cannot be listened on ({getattr(error, 'strerror', None) or error}). Name a port that is free "
             "(--port 0: any), and an address of this machine (--host 127.0.0.1)."
         ) from None
+
+
+def names(host: str) -> set[str]:
+    """What requests may call a server that listens on `host`, beside an IP address: e.g. {"localhost", "lab", "lab.local"}."""
+    here = {"localhost", host.lower()}
+    if _loopback(host):
+        return here
+    machine = socket.gethostname().lower()
+    return here | {machine, f"{machine}.local", socket.getfqdn().lower()}
+
+
+def _here(host: str) -> str:
+    """The address of a server on this machine itself: 0.0.0.0 and :: listen on every address, and are none to open."""
+    try:
+        found = ip_address(host)
+    except ValueError:
+        return host
+    return host if not found.is_unspecified else "127.0.0.1" if found.version == 4 else "::1"
 
 
 def _loopback(host: str) -> bool:

@@ -1,14 +1,17 @@
 """HTTP: the page, uploads, a clip's events and files. Errors are JSON, {"error": message}.
 
-Only this server's own page reaches it: a name that somebody pointed at this machine is no Host (DNS rebinding), and a page
-of another origin neither uploads nor deletes.
+Only this server's own page reaches it. A request must call the server by one of its names or by an IP address: another
+page can have its own name point at this machine (DNS rebinding), but an address it cannot. And a page of another origin
+neither uploads nor deletes.
 """
 
 import asyncio
 import json
 import re
 import shutil
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection
+from contextlib import suppress
+from ipaddress import ip_address
 from pathlib import Path
 from socket import socket
 from typing import Annotated
@@ -19,7 +22,6 @@ from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response, StreamingResponse
 from plotly.offline import get_plotlyjs
 from starlette.exceptions import HTTPException as AnyHTTPException
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
@@ -73,10 +75,18 @@ class Events(StreamingResponse):
             await super().__call__(scope, receive, send)
 
 
-def application(clips: Clips, facts: dict[str, object], max_upload_mib: int, hosts: Sequence[str]) -> FastAPI:
-    """facts: what GET /facts tells; hosts: what a request may call this server, without a port."""
-    app = FastAPI(openapi_url=None)
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)
+def application(clips: Clips, facts: dict[str, object], max_upload_mib: int, names: Collection[str]) -> FastAPI:
+    """facts: what GET /facts tells; names: what a request may call this server, in lower case, beside any IP address."""
+
+    async def called_by_name(request: Request) -> None:
+        name = _name(request.headers.get("host", ""))
+        if name not in names and not _is_address(name):
+            raise HTTPException(
+                400,
+                f"This server is not called {name or 'nothing'}. Open it by its IP address, or as {' or '.join(sorted(names))}.",
+            )
+
+    app = FastAPI(openapi_url=None, dependencies=[Depends(called_by_name)])
     most = max_upload_mib * 2**20
     own = [Depends(_own_origin)]
     shown = template("page.html", Path(__file__).parent).render()
@@ -149,6 +159,19 @@ def application(clips: Clips, facts: dict[str, object], max_upload_mib: int, hos
         return FileResponse(file, filename=file.name, headers=KEPT_NOWHERE)
 
     return app
+
+
+def _name(host: str) -> str:
+    """Of a Host header, in lower case, without its port; empty where it has none."""
+    with suppress(ValueError):
+        return urlsplit(f"//{host}").hostname or ""
+    return ""
+
+
+def _is_address(host: str) -> bool:
+    with suppress(ValueError):
+        return bool(ip_address(host))
+    return False
 
 
 async def _own_origin(request: Request) -> None:

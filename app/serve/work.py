@@ -1,9 +1,8 @@
 """What is done with an uploaded clip, in a child process: read once, predicted whole and window by window.
 
-The child is held to limits.memory_gib of address space, in which no GPU's driver fits, so it computes on the CPU.
+The child is held to limits.memory_gib of address space, so it computes on the CPU (pipeline/execution/processes.py).
 """
 
-import os
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -75,7 +74,6 @@ def work(job: Job, clip: tuple[Path, str]) -> dict[str, object]:
 
     Raises MediaError with predict's reason, TableError, AssetError.
     """
-    os.environ["CUDA_VISIBLE_DEVICES"] = ""
     file, name = clip
     begin = partial(_begin, file.parent)
     try:

@@ -27,7 +27,6 @@ SELF_MM = "self_mm"
 BESIDE_HUMAN = ("tfn", "lmf")  # the baselines of the paper's table 3
 TABLES = ("table1", "table3", "table4", "ulgm")
 FIGURES = ("figure4", "figure5")
-NAMES = (*TABLES, *FIGURES)
 LETTERS = {"text": "T", "audio": "A", "vision": "V"}
 TASK_SETS = ("M", "MV", "MA", "MT", "MAV", "MTV", "MTA", "MTAV")  # M, the multimodal task, is always there
 ABLATIONS: dict[str, dict[str, JsonValue]] = {  # of ulgm.Settings
@@ -194,7 +193,7 @@ class _Test:
     def __init__(self, table: pa.Table) -> None:
         found = table.select(["id", "video_id", "split", "label", *UNIMODAL.values()]).to_pylist()
         rows = sorted((row for row in found if row["split"] == "test"), key=lambda row: row["id"])
-        self.convention: metrics.Convention = tables.metadata(table)["convention"]
+        self.convention: str = tables.metadata(table)["convention"]
         self.ids = [row["id"] for row in rows]
         self.labels = np.array([row["label"] for row in rows], np.float32)
         self.human = {m: np.array([row[name] for row in rows], np.float32) for m, name in UNIMODAL.items()}  # NaN: none

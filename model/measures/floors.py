@@ -8,9 +8,9 @@ import pyarrow as pa
 
 from model.measures import metrics
 from model.measures.experiment_files import Floor
-from model.measures.metrics import Convention, Scores
+from model.measures.metrics import Scores
 from model.measures.results import Summary
-from pipeline import tables
+from pipeline import conventions, tables
 
 ALPHAS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)  # of the ridge, the best of them by validation MAE
 WORDS = {"token_pattern": r"(?u)\b\w+\b"}
@@ -84,8 +84,9 @@ def _most_are_positive(table: pa.Table, split: str) -> bool:
 
 
 def _positive(table: pa.Table, labels: np.ndarray) -> np.ndarray:
-    """(N,) bool: the class of each label in the convention's first Acc-2 (0 is positive for mosi, not for sims)."""
-    return labels >= 0 if _convention(table) == "mosi" else labels > 0
+    """(N,) bool: whether the convention counts each label as positive."""
+    convention = conventions.find(_convention(table))
+    return convention.positive(labels - convention.neutral)
 
 
 def _labels(table: pa.Table, split: str) -> np.ndarray:
@@ -97,6 +98,5 @@ def _column(table: pa.Table, name: str, split: str) -> Sequence[float | str]:
     return [value for value, of in rows if of == split or (split == "all" and of is not None)]
 
 
-def _convention(table: pa.Table) -> Convention:
-    convention: Convention = tables.metadata(table)["convention"]
-    return convention
+def _convention(table: pa.Table) -> str:
+    return str(tables.metadata(table)["convention"])

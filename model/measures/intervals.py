@@ -9,7 +9,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from model.measures import metrics
-from model.measures.metrics import Convention
 
 RESAMPLES = 1000
 SEED = 1111
@@ -30,7 +29,7 @@ class Bootstrap:
         times = np.random.default_rng(SEED).multinomial(len(names), np.full(len(names), 1 / len(names)), RESAMPLES)
         self.weights = times[:, of_clip].astype(np.float64)  # (RESAMPLES, N)
 
-    def draws(self, convention: Convention, predictions: np.ndarray, labels: np.ndarray) -> Draws:
+    def draws(self, convention: str, predictions: np.ndarray, labels: np.ndarray) -> Draws:
         """Each measure's mean over seeds, resample by resample; predictions (seeds, N), labels (N,)."""
         seeds = [weighted(convention, seed, labels, self.weights) for seed in predictions]
         return {name: np.mean([seed[name] for seed in seeds], axis=0) for name in seeds[0]}
@@ -46,13 +45,13 @@ class Bootstrap:
         return [float(bound) for bound in np.percentile(defined, PERCENTILES)]
 
 
-def weighted(convention: Convention, predictions: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> Draws:
+def weighted(convention: str, predictions: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> Draws:
     """metrics.score of clips that count `weights` (R, N) times: measure -> (R,), NaN where not defined."""
     p, y = metrics.comparable(convention, predictions, labels)
     found = {"mae": _share(np.abs(p - y), weights), "corr": _corr(p, y, weights)}
-    for name, (predicted, true, counted) in metrics.classes(convention, p, y).items():
-        measure = _f1 if name.startswith("f1") else _accuracy
-        found[name] = measure(predicted[counted], true[counted], weights[:, counted])
+    for measure, predicted, true, counted in metrics.classes(convention, p, y):
+        compute = _f1 if measure.kind == "f1" else _accuracy
+        found[measure.key] = compute(predicted[counted], true[counted], weights[:, counted])
     return found
 
 

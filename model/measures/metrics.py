@@ -1,55 +1,48 @@
 """The field's measures of predictions against labels, exactly as its published tables have them.
 
-Source: metricsTop of MMSA, less its rounding. All arrays are flat float32, which decides on which side
-of a class's edge (-.7, .1 ...) a value falls.
+Which measures there are, a convention (pipeline/conventions) says; here they are computed. All arrays are flat float32,
+which decides on which side of a class's edge (-.7, .1 ...) a value falls.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 
 import numpy as np
 
-Convention = str  # its name
+from pipeline import conventions
+from pipeline.conventions import Measure
+
 Scores = dict[str, float | None]
-Classes = tuple[np.ndarray, np.ndarray, np.ndarray]  # predicted, true, which clips count: (N,) each
-
-SIMS_EDGES = {"acc2": (0.0,), "acc3": (-0.1, 0.1), "acc5": (-0.7, -0.1, 0.1, 0.7)}  # classes are open below
 
 
-def score(convention: Convention, predictions: np.ndarray, labels: np.ndarray) -> Scores:
+def score(convention: str, predictions: np.ndarray, labels: np.ndarray) -> Scores:
     """Every measure of the convention, unrounded; None where it is not defined."""
     p, y = comparable(convention, predictions, labels)
     scores: Scores = {"mae": mae(p, y), "corr": corr(p, y)}
-    for name, (predicted, true, counted) in classes(convention, p, y).items():
-        measure = _f1 if name.startswith("f1") else _accuracy
-        scores[name] = measure(predicted[counted], true[counted])
+    for measure, predicted, true, counted in classes(convention, p, y):
+        compute = _f1 if measure.kind == "f1" else _accuracy
+        scores[measure.key] = compute(predicted[counted], true[counted])
     return scores
 
 
-def comparable(convention: Convention, predictions: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Both as the convention measures them: float32, those of CH-SIMS clipped to [-1, 1] before everything."""
+def comparable(convention: str, predictions: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Both as the convention measures them: float32, and clipped where it clips."""
     p, y = np.asarray(predictions, np.float32), np.asarray(labels, np.float32)
-    return (p, y) if convention == "mosi" else (p.clip(-1, 1), y.clip(-1, 1))
+    clip = conventions.find(convention).clip
+    return (p.clip(*clip), y.clip(*clip)) if clip else (p, y)
 
 
-def classes(convention: Convention, p: np.ndarray, y: np.ndarray) -> dict[str, Classes]:
-    """What each accuracy (acc*) and weighted F1 (f1*) compares, of `comparable` values (N,).
+def classes(
+    convention: str, p: np.ndarray, y: np.ndarray
+) -> Iterator[tuple[Measure, np.ndarray, np.ndarray, np.ndarray]]:
+    """Each accuracy and weighted F1, with what it compares of `comparable` values (N,).
 
-    mosi: *_nonneg is negative / non-negative, *_pos negative / positive without label 0;
-    sims: acc2 is non-positive / positive.
+    That is the predicted classes, the true classes, and which clips count: (N,) each.
     """
-    everywhere = np.ones(len(y), bool)
-    if convention == "sims":
-        binned = {name: (_bins(p, edges), _bins(y, edges), everywhere) for name, edges in SIMS_EDGES.items()}
-        return {"acc2": binned["acc2"], "f1": binned["acc2"], "acc3": binned["acc3"], "acc5": binned["acc5"]}
-    nonneg, pos = (p >= 0, y >= 0, everywhere), (p > 0, y > 0, y != 0)
-    return {
-        "acc2_nonneg": nonneg,
-        "f1_nonneg": nonneg,
-        "acc2_pos": pos,
-        "f1_pos": pos,
-        "acc5": (np.round(p.clip(-2, 2)), np.round(y.clip(-2, 2)), everywhere),
-        "acc7": (np.round(p.clip(-3, 3)), np.round(y.clip(-3, 3)), everywhere),
-    }
+    found = conventions.find(convention)
+    p, y = p - found.neutral, y - found.neutral
+    for measure in found.measures:
+        if measure.classes:
+            yield measure, measure.classes(p), measure.classes(y), (y != 0) | measure.neutral_counts
 
 
 def mae(predictions: np.ndarray, labels: np.ndarray) -> float:
@@ -61,10 +54,6 @@ def corr(predictions: np.ndarray, labels: np.ndarray) -> float | None:
     if len(labels) < 2 or np.ptp(predictions) == 0 or np.ptp(labels) == 0:
         return None
     return float(np.corrcoef(predictions.astype(np.float64), labels.astype(np.float64))[0, 1])
-
-
-def _bins(x: np.ndarray, edges: Sequence[float]) -> np.ndarray:
-    return np.digitize(x, np.array(edges, np.float32), right=True)
 
 
 def _accuracy(predicted: np.ndarray, true: np.ndarray) -> float | None:

@@ -34,7 +34,7 @@ def build(name: str, dims: "Dims", architecture: Mapping[str, object]) -> "BaseN
     expected = signature(found).parameters.keys() - {"dims"}
     if architecture.keys() != expected:
         raise ParamsError(
-            f"params.yaml: networks.{name}.*.architecture has {sorted(architecture)}, expected {sorted(expected)}."
+            f"networks/{name}.yaml: architecture has {sorted(architecture)}, expected {sorted(expected)}."
         )
     if lacking := [modality for modality in found.NEEDS if modality not in dims.widths]:
         raise ParamsError(

@@ -1,7 +1,7 @@
 """What a network is to the loop: forward and loss, and what it may do besides.
 
 The loop, the checkpoint and `predict` know no more than this file, so a further network is one file
-`model/networks/<name>.py` with a class `Network`, and a block of the same name under `networks` in params.yaml.
+`model/networks/<name>.py` with a class `Network`, and a file of the same name for its values, `networks/<name>.yaml`.
 """
 
 from collections.abc import Mapping
@@ -41,6 +41,8 @@ class BaseNetwork(nn.Module):
     A_FRAME_A_TOKEN = (
         False  # whether it wants aligned data; else each token has an equal share of the frames (encoders.bounds)
     )
+
+    precision = "float32"  # of its training on a GPU: float32 or bfloat16
 
     def forward(self, batch: Batch) -> Output:
         raise NotImplementedError

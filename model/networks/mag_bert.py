@@ -65,12 +65,12 @@ class Network(BaseNetwork):
         if dims.encoder is None:
             raise ParamsError(
                 "mag_bert shifts vectors inside BERT, so it trains BERT along: set `text` of its preset under "
-                "networks.mag_bert in params.yaml to finetuned."
+                "networks/mag_bert.yaml to finetuned."
             )
         config = dims.encoder.config
         if layer > config.num_hidden_layers:
             raise ParamsError(
-                f"params.yaml: networks.mag_bert puts its gate after layer {layer}, but the text encoder has "
+                f"networks/mag_bert.yaml puts its gate after layer {layer}, but the text encoder has "
                 f"{config.num_hidden_layers}. Set architecture.layer to one of these, or to 0 for the embeddings."
             )
         columns = {modality: width for modality, width in dims.widths.items() if modality != "text"}

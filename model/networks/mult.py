@@ -88,7 +88,7 @@ class Network(BaseNetwork):
         super().__init__()
         if width % heads:
             raise ParamsError(
-                f"params.yaml: networks.mult has width {width} and {heads} heads. Set width to a multiple of heads."
+                f"networks/mult.yaml has width {width} and {heads} heads. Set width to a multiple of heads."
             )
         modalities = list(dims.widths)
         inside = dropout["relu"], dropout["residual"]

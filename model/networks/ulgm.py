@@ -23,7 +23,7 @@ NOTED = ("alpha", "positive", "negative")  # of each branch: alpha, and the dist
 
 @with_config(ConfigDict(extra="forbid"))
 class Settings(TypedDict):
-    """networks.self_mm.*.architecture.ulgm in params.yaml."""
+    """`architecture.ulgm` in networks/self_mm.yaml."""
 
     labels: Literal["generated", "human"]  # human: label_T, label_A, label_V in the u-labels' place (Human-MM)
     equations: Literal["both", "ratio", "difference"]  # (8), or (6) or (7) alone

@@ -44,4 +44,6 @@ def load(folder: Path) -> BaseNetwork:
 def network_of(run: Setup, encoder: BertModel | None) -> BaseNetwork:
     """The network of a run around its text encoder, with random weights of its own."""
     dims = Dims(run.text_width, **run.widths, label_range=run.label_range, encoder=encoder)
-    return build(run.network, dims, run.hyper.architecture)
+    network = build(run.network, dims, run.hyper.architecture)
+    network.precision = run.precision
+    return network

@@ -16,7 +16,7 @@ from torch import nn
 from model.measures import metrics
 from model.networks.base import BaseNetwork
 from model.records import Batch, Output, Tree
-from model.training import ranks
+from model.training import gpus, ranks
 from model.training.batch import Clips
 from model.training.hyper import Fit, Group
 from model.training.resume import Keeper
@@ -24,7 +24,9 @@ from pipeline import tables
 from pipeline.errors import ParamsError, TableError
 
 EVALUATION_BATCH = 64
-TABLE_SHARE = 0.3  # of a GPU's free memory that a split may fill; a larger one is sent batch by batch
+TABLE_SHARE = (
+    0.3  # of a GPU's free memory that a split may fill, over all trainings on it; a larger split is sent batch by batch
+)
 
 
 @dataclass(frozen=True)
@@ -68,9 +70,9 @@ def device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def precision() -> str:
-    """What the network computes in: bfloat16 (autocast) on CUDA, else float32."""
-    return "bfloat16" if device().type == "cuda" else "float32"
+def precision(wanted: str) -> str:
+    """What a training computes in: bfloat16 (autocast) on CUDA where the parameter `precision` is auto, else float32."""
+    return "bfloat16" if wanted == "auto" and device().type == "cuda" else "float32"
 
 
 def seeded(seed: int) -> None:
@@ -99,7 +101,7 @@ def fit(
     """
     network.to(device())
     for clips in (train, valid):
-        if device().type == "cuda" and clips.bytes() < torch.cuda.mem_get_info()[0] * TABLE_SHARE:
+        if device().type == "cuda" and clips.bytes() < gpus.share(TABLE_SHARE):
             clips.hold(device())
     course = _Course(network, groups, params)
     if keeper and (state := keeper.found()):
@@ -233,9 +235,11 @@ def check(params: Fit, clips: int) -> None:
 
 
 def forward(network: BaseNetwork, batch: Batch) -> Output:
-    """In this process alone, as all that is not training does."""
-    with torch.autocast(device().type, torch.bfloat16, enabled=precision() == "bfloat16"):
-        return network(batch)
+    """In this process alone, as all that is not training does; on CUDA in the precision that the network was trained in."""
+    used = network.precision if device().type == "cuda" else "float32"
+    with torch.autocast(device().type, torch.bfloat16, enabled=used == "bfloat16"):
+        output: Output = network(batch)
+    return output
 
 
 def _forward(network: BaseNetwork, batch: Batch) -> Output:
@@ -344,7 +348,7 @@ class _Losses:
             raise ParamsError(
                 f"The {self.name} is not finite: found {', '.join(f'{name} {value:g}' for name, value in terms.items())}, "
                 f"expected numbers, in the batch of {', '.join(ids)}. Look at these clips with: rawmsa show "
-                "<dataset>/<clip>; or lower the learning rates under networks in params.yaml "
+                "<dataset>/<clip>; or lower the learning rates in the network's file of networks/ "
                 f"(now {', '.join(f'{group} {settings.lr:g}' for group, settings in self.groups.items())}), then: dvc repro train"
             )
 

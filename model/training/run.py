@@ -22,10 +22,10 @@ from model.networks import find
 from model.records import BRANCHES
 from model.run_files import RunRecord, Setup, ValidScores
 from model.training import checkpoint, predict, ranks
-from model.training.fit import Epoch, History, check, fit, precision, seeded
+from model.training.fit import Epoch, History, check, fit, seeded
 from model.training.hyper import Hyper
 from model.training.resume import Keeper
-from pipeline import tables
+from pipeline import conventions, tables
 from pipeline.files import sha256
 
 LIBRARIES = ("torch", "transformers")
@@ -63,6 +63,7 @@ class Job:
     vectors: Path | None
     threads: int
     processes: int
+    precision: str  # float32 or bfloat16
 
     @property
     def name(self) -> str:
@@ -148,6 +149,12 @@ def untrainable(table: pa.Table) -> str | None:
     """Why a training table cannot be trained on; None where it can."""
     if tables.metadata(table)["statistics"] is None:
         return "it has no labels"
+    convention = tables.metadata(table)["convention"]
+    if neutral := conventions.find(convention).neutral:
+        return (
+            f"in its convention '{convention}' the label {neutral:g} is neutral, and the networks take 0 for neutral; write "
+            f"each label less {neutral:g}, and give the convention the range and the neutral point of these"
+        )
     splits = table["split"].to_pylist()
     missing = [split for split in ("train", "valid") if split not in splits]
     if missing:
@@ -196,7 +203,7 @@ def setup_of(
         hyper=job.hyper,
         threads=job.threads,
         processes=job.processes,
-        precision=precision(),
+        precision=job.precision,
         versions={"torch": torch.__version__, "transformers": transformers.__version__},
         vectors_sha256=vectors_sha256,
         text_width=encoder.config.hidden_size if encoder else vectors_width,

@@ -8,7 +8,6 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -31,10 +30,9 @@ def run(function: Callable[[T], object], argument: T, processes: int, gpus: Sequ
         folder = Path(name)
         (folder / TASK).write_bytes(pickle.dumps((function, argument)))
         agent = subprocess.run(  # noqa: S603  our own arguments
-            (sys.executable, "-m", __name__, name, str(processes)),
+            (sys.executable, "-m", __name__, name, str(processes), str(os.getpid())),
             env={**os.environ, **_visible(gpus)},
             check=False,
-            preexec_fn=partial(die_with_parent, os.getpid()),
         )
         if agent.returncode:
             raise StageError(_why(folder, processes))
@@ -60,8 +58,9 @@ def _visible(gpus: Sequence[int]) -> Mapping[str, str]:
     return {GPUS: ",".join(seen.split(",")[gpu] if seen else str(gpu) for gpu in gpus)}
 
 
-def _agent(folder: Path, processes: int) -> int:
+def _agent(folder: Path, processes: int, parent: int) -> int:
     """The process that starts the others and ends them once one has failed. Returns the exit status."""
+    die_with_parent(parent)
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
@@ -102,4 +101,4 @@ def _process(folder: Path, agent: int) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(_agent(Path(sys.argv[1]), int(sys.argv[2])))
+    sys.exit(_agent(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])))

@@ -1,43 +1,64 @@
 """dataset.yaml, all of it optional: what a data set is, where its name does not tell."""
 
 import os
-import re
 import reprlib
 from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import AfterValidator, FiniteFloat, ValidationError, ValidationInfo
+from pydantic import AfterValidator, BeforeValidator, FiniteFloat, ValidationError, ValidationInfo
 
+from pipeline import conventions
 from pipeline.datasets.folder import decoded
 from pipeline.datasets.refusal import shown
 from pipeline.errors import DatasetError
 from pipeline.params import Block
 
-SIMS = re.compile(r"(ch[-_.]?)?sims(v\d+)?([-_.].*)?", re.IGNORECASE)  # CH-SIMS, sims, SIMSv2, sims-mini; not simson
 MOST = 64 << 10  # bytes of dataset.yaml
 MOST_FAULTS = 10  # that a message tells
 HELP = "Write lines such as 'language: en'."
-LABEL_RANGES = {"mosi": (-3.0, 3.0), "sims": (-1.0, 1.0)}
+
+
+def _known(name: object) -> object:
+    if name not in conventions.names():
+        raise ValueError(f"expected one of {', '.join(conventions.names())}")
+    return name
 
 
 def _bounds(bounds: tuple[float, float], told: ValidationInfo) -> tuple[float, float]:
     low, high = bounds
     if not low < high:
         raise ValueError("the first number must be below the second")
-    if told.data.get("convention") == "sims" and not -1 <= low < high <= 1:
-        raise ValueError(
-            "the metrics of 'convention: sims' clip to [-1, 1], expected numbers within. "
-            "Scale the labels, or write 'convention: mosi'"
-        )
+    if name := told.data.get("convention"):  # which is absent where it is wrong itself
+        _measurable(low, high, name, conventions.find(name))
     return bounds
+
+
+def _measurable(low: float, high: float, name: str, convention: conventions.Convention) -> None:
+    """Raises ValueError where labels from low to high have no meaning in the convention's measures."""
+    if convention.clip and not convention.clip[0] <= low < high <= convention.clip[1]:
+        others = " or ".join(
+            f"'convention: {other}'" for other in conventions.names() if not conventions.find(other).clip
+        )
+        raise ValueError(
+            f"the metrics of 'convention: {name}' clip to [{convention.clip[0]:g}, {convention.clip[1]:g}], expected "
+            f"numbers within. Scale the labels, or write {others}"
+        )
+    if not low < convention.neutral < high:
+        half = (high - low) / 2
+        raise ValueError(
+            f"in 'convention: {name}' the label {convention.neutral:g} is neutral, expected a range with "
+            f"{convention.neutral:g} inside. If {(low + high) / 2:g} is neutral in these labels, write each label less "
+            f"{(low + high) / 2 - convention.neutral:g} and "
+            f"'label_range: [{convention.neutral - half:g}, {convention.neutral + half:g}]'"
+        )
 
 
 class Description(Block):
     """What dataset.yaml may say; what it leaves out follows from the data set's name and language."""
 
     language: Literal["en", "zh"]
-    convention: Literal["mosi", "sims"]  # whose metrics and hyper-parameters
+    convention: Annotated[str, BeforeValidator(_known)]  # whose metrics and hyper-parameters
     label_range: Annotated[tuple[FiniteFloat, FiniteFloat], AfterValidator(_bounds)]
     redistribute: bool  # pictures, transcripts and clips may enter the report
     synthetic: bool  # said wherever its numbers show
@@ -52,13 +73,14 @@ def load(folder: Path) -> Description:
 
 def describe(name: str, found: dict[str, object], where: str) -> Description:
     """What a data set of this name is, where `found` (said in `where`) does not say otherwise. Raises DatasetError."""
-    language = found.get("language", "zh" if SIMS.fullmatch(name) else "en")
-    sims = SIMS.fullmatch(name) or language == "zh"
-    convention = found.get("convention", "sims" if sims else "mosi")
+    claimed = conventions.of_name(name)
+    language = found.get("language", (claimed and conventions.find(claimed).language) or "en")
+    convention = found.get("convention", claimed or conventions.of_language(language))
+    known = convention if isinstance(convention, str) and convention in conventions.names() else conventions.DEFAULT
     conventional = {
         "language": language,
         "convention": convention,
-        "label_range": LABEL_RANGES.get(str(convention), LABEL_RANGES["mosi"]),
+        "label_range": conventions.find(known).label_range,
         "redistribute": False,
         "synthetic": False,
         "split": "mode",
@@ -109,6 +131,7 @@ def _read(file: Path) -> dict[str, object]:
 def _fault(found: dict[str, object], key: int | str, message: str) -> str:
     if key not in Description.model_fields:
         return f"the key '{shown(str(key))}' is not known; allowed are {', '.join(Description.model_fields)}"
+    message = message.removeprefix("Value error, ")
     return f"{key} is {_quoted(found.get(str(key)))}: {message[0].lower()}{message[1:]}"
 
 

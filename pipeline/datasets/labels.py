@@ -146,7 +146,10 @@ def _part_of_id(cells: _Cells, column: str) -> str | None:
     found = cells.text(column)
     if not found and not cells.text("file"):
         cells.faults.append((column, "nothing", "expected the id. Fill it in"))
-    if found and HOSTILE.search(found):
+    parts = (
+        found.split("/") if found and column == "video_id" else [found or ""]
+    )  # a video may lie in nested folders: a/b
+    if found and any(not part or HOSTILE.search(part) for part in parts):
         wanted = "expected no slash, '..' or control character. Rename the clip"
         cells.faults.append((column, f"'{shown(found)}'", wanted))
         return None

@@ -54,12 +54,16 @@ def assign(clips: list[Clip], wanted: str, shares: Shares, file: Path) -> tuple[
 def by_video(videos: Iterable[str], shares: Shares) -> dict[str, str]:
     """Each video's split: drawn by a hash of seed and id, so that no order matters.
 
-    Of few videos, train gets the first, test the second, valid the third; a share of 0 gets none.
+    Of few videos, train gets the first, test the second, valid the third. A share of 0 gets none: without train, what
+    rounding leaves goes to test, or to valid where test has no share either.
     """
     order = sorted(set(videos), key=lambda video: hashlib.sha256(f"{shares.seed}/{video}".encode()).digest())
     count = len(order)
-    test = min(max(round(count * shares.test), shares.test > 0), count - 1)
-    valid = min(max(round(count * shares.valid), shares.valid > 0), count - test - 1)
+    most = count - (shares.train > 0)
+    test = min(max(round(count * shares.test), shares.test > 0), most)
+    valid = min(max(round(count * shares.valid), shares.valid > 0), most - test)
+    if not shares.train:
+        test, valid = (count - valid, valid) if shares.test else (0, count)
     drawn = ["test"] * test + ["valid"] * valid
     return dict(zip(order, drawn + ["train"] * (count - len(drawn)), strict=True))
 

@@ -43,7 +43,6 @@ CLOSINGS = {
     3: ("I loved every minute", "you must see this", "I could not be happier", "I loved it so much",
         "I am so delighted", "I love this so much"),
 }  # fmt: skip
-GRADES = tuple(VERDICTS)
 
 
 def write(grade: int, rng: np.random.Generator) -> str:

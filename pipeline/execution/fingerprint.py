@@ -20,7 +20,7 @@ from pipeline.errors import AssetError
 from pipeline.files import sha256
 
 ROOT = Path(__file__).parents[2]
-ROOMS = ("app", "model", "pipeline", "report", "stages")
+ROOMS = ("app", "model", "pipeline", "rawmsa", "report", "stages")
 OTHER_BINARY = {
     "imageio-ffmpeg": "IMAGEIO_FFMPEG_EXE"
 }  # by package, the variable that names another binary than its own

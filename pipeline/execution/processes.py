@@ -1,17 +1,18 @@
 """Tasks in killable child processes: a task that crashes, hangs or eats the memory costs itself alone."""
 
-import multiprocessing
 import os
-import resource
 import signal
 import sys
 import traceback
 from collections.abc import Callable
 from concurrent.futures import Future
+from multiprocessing.context import SpawnContext, SpawnProcess
+from threading import RLock
+from types import ModuleType
 from typing import Any, TypeVar
 
 from pipeline.errors import MediaError, RawmsaError
-from pipeline.execution.platform import die_with_parent
+from pipeline.execution import platform
 from pipeline.execution.tasks import Failure, Outcome
 from pipeline.params import Limits
 
@@ -26,16 +27,37 @@ THREAD_VARIABLES = (
 )
 
 
+class _Child(SpawnProcess):
+    """A child that does not import the script that is running: a task is a function of a module, and a script without a
+    main guard would start children again in each child."""
+
+    def start(self) -> None:
+        main = sys.modules["__main__"]
+        if (
+            getattr(main, "__spec__", None) is None
+        ):  # a script; a module that `python -m` runs may hold the task's function
+            sys.modules["__main__"] = ModuleType("__main__")  # what a notebook has: there is no file to import
+        try:
+            super().start()
+        finally:
+            sys.modules["__main__"] = main
+
+
+class _Spawn(SpawnContext):
+    Process = _Child
+
+
 class Processes:
     """Child processes of this one."""
 
     def __init__(self, count: int, limits: Limits | None) -> None:
         from pebble import ProcessPool
 
-        context = multiprocessing.get_context("spawn")
+        if limits:
+            platform.warn_of_unlimited_memory()
         self._count, self._seconds = count, limits.seconds if limits else None
         memory = limits.memory_gib if limits else None
-        self._pool = ProcessPool(count, context=context, initializer=_begin, initargs=(os.getpid(), memory))
+        self._pool = ProcessPool(count, context=_Spawn(), initializer=_begin, initargs=(os.getpid(), memory))
 
     def places(self) -> int:
         return self._count
@@ -63,11 +85,14 @@ def use_threads(threads: int) -> None:
 
 
 def _begin(parent: int, memory_gib: float | None) -> None:
-    die_with_parent(parent)
+    from tqdm import tqdm
+
+    platform.die_with_parent(parent)
+    tqdm.set_lock(RLock())  # tqdm's own lock is a semaphore: Python warns of a leak where a worker with one is killed
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops its workers
     if memory_gib:
-        limit = int(memory_gib * 2**30)
-        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+        platform.limit_memory(memory_gib)
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # before a task imports torch: no GPU's driver fits in that memory
 
 
 def _outcome(index: int, future: Any) -> Outcome[Any]:
@@ -79,12 +104,14 @@ def _outcome(index: int, future: Any) -> Outcome[Any]:
         return Outcome(index, None, Failure(error.reason, error.message))
     except RawmsaError as error:
         return Outcome(index, None, Failure(type(error).__name__, str(error)))
-    except TimeoutError as error:
-        return Outcome(index, None, Failure("timeout", f"it ran longer than limits.seconds of params.yaml ({error})"))
     except ProcessExpired as error:
         return Outcome(index, None, Failure("crashed", f"its process ended with code {error.exitcode}"))
     except MemoryError:
         return Outcome(index, None, Failure("memory", "it needed more than limits.memory_gib of params.yaml"))
     except Exception as error:
+        ours = error.__cause__ is None  # an error that a task raised carries the task's traceback
+        if isinstance(error, TimeoutError) and ours:
+            told = f"it ran longer than limits.seconds of params.yaml ({error})"
+            return Outcome(index, None, Failure("timeout", told))
         trace = str(error.__cause__ or "".join(traceback.format_exception(error)))  # the worker's own
         return Outcome(index, None, Failure(type(error).__name__, str(error) or type(error).__name__, trace))

@@ -3,6 +3,10 @@
 Whatever a pickle names is looked up in one list, and each entry of it is a stand-in of this module: nothing that the
 file names ever runs. Bytes and strings longer than INLINE are not read but noted (a Span), so a file of many gigabytes
 opens in a few megabytes, and `Array.row` reads one clip at a time. Protocols 2 to 5, numpy 1 and 2.
+
+This needs `pickle._Unpickler`, the unpickler written in Python, which is private: the public one, in C, lets neither its
+opcodes be replaced nor long values stay in the file. `_unfit` tries it once a process; where a Python has another, files are
+refused, since no guard would hold.
 """
 
 import codecs
@@ -10,6 +14,7 @@ import io
 import math
 import os
 import pickle
+import platform
 import re
 import reprlib
 import sys
@@ -18,7 +23,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -31,7 +36,12 @@ INLINE = 1 << 16  # bytes; what is longer stays in the file
 BLOCK = 1 << 25  # bytes held while an array is brought into row order
 MAX_FRAME = 1 << 26  # bytes; pickle's own frames are of 64 KiB, its other values far shorter
 KEYS = (str, int, float, bytes, type(None))  # a dict's; a tuple's hash may take for ever, or all of the C stack
-UNPICKLER: Any = vars(pickle)["_Unpickler"]  # the one in Python, whose opcodes can be replaced
+UNPICKLER: Any = getattr(pickle, "_Unpickler", pickle.Unpickler)
+HOSTILE = (
+    b"}}b.",  # a state
+    *(b"\x8f.", b"}(K\x01K\x01\x91K\x01s."),  # sets
+    *(b"})K\x01s.", b"}()K\x01u.", b"()K\x01d."),  # a tuple as a key
+)
 DTYPE = re.compile(r"[biufSUO][1-9]\d*")  # numbers, text, objects
 DAMAGE = (
     *(pickle.UnpicklingError, EOFError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError),
@@ -185,7 +195,7 @@ class _Source:
 
 
 class _Reader(UNPICKLER):
-    dispatch: dict[int, Any] = dict(UNPICKLER.dispatch)
+    dispatch: dict[int, Any] = dict(getattr(UNPICKLER, "dispatch", {}))
 
     def __init__(self, file: BinaryIO, spare: BinaryIO) -> None:
         super().__init__(_Source(file))
@@ -282,6 +292,33 @@ _Reader.dispatch[pickle.BINUNICODE[0]] = _blob(4, text=True)
 _Reader.dispatch[pickle.BINUNICODE8[0]] = _blob(8, text=True)
 
 
+def _whole(raw: bytes) -> Any:
+    with tempfile.TemporaryFile() as file:
+        file.write(raw)
+        file.seek(0)
+        return _Reader(file, io.BytesIO()).load()
+
+
+def _refuses(raw: bytes) -> bool:
+    try:
+        _whole(raw)
+    except DatasetError:
+        return True
+    return False
+
+
+@cache
+def _unfit() -> str | None:
+    """Why the guards of _Reader do not hold in this Python; None where they do."""
+    try:
+        content = _whole(pickle.dumps({"long": bytes(1 << 17), "numbers": np.arange(3.0)}, 4))
+        if not isinstance(content["long"], Span) or content["numbers"].tolist() != [0.0, 1.0, 2.0]:
+            return "it reads other values"
+        return None if all(map(_refuses, HOSTILE)) else "its opcodes are not replaced"
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+
+
 @contextmanager
 def opened(path: Path, spare: Path) -> Iterator[Any]:
     """What a pickle holds: containers, strings, numbers and Arrays, which can be read until the block ends.
@@ -289,6 +326,11 @@ def opened(path: Path, spare: Path) -> Iterator[Any]:
     spare: a folder for the copies of arrays that are not stored row after row. Raises DatasetError naming what a
     hostile pickle tried, or what is wrong with a damaged one.
     """
+    if why := _unfit():
+        raise DatasetError(
+            f"{path} is not read: pickles can be harmful, and the guards against it need pickle._Unpickler, which Python "
+            f"{platform.python_version()} lacks or has changed ({why}). Use Python 3.11, 3.12 or 3.13."
+        )
     with path.open("rb") as file, tempfile.TemporaryFile(dir=spare) as copies:
         try:
             content = _Reader(file, copies).load()

@@ -6,10 +6,13 @@ timestamps; one without a face stays in its place, masked.
 """
 
 import ctypes
+import operator
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,6 +27,7 @@ from pipeline.tables.frames import Clip, Column, Frames
 
 LIBRARIES = ("mediapipe",)
 MESH = 478
+AXES = ("x", "y", "z")
 # The 68 points of iBUG 300-W (Sagonas et al. 2013) on MediaPipe's mesh: jaw 17, brows 10, nose 9, eyes 12, mouth 20.
 IBUG = (
     *(162, 234, 93, 58, 172, 136, 149, 148, 152, 377, 378, 365, 397, 288, 323, 454, 389),
@@ -206,13 +210,13 @@ def _flags(tracks: list[_Track], mask: np.ndarray) -> Iterator[Flagged]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep MediaPipe's remarks on itself, several a clip and written past Python, off the terminal."""
+def _quiet() -> Iterator[int]:
+    """Keep MediaPipe's remarks on itself, several a clip and written past Python, off the terminal; yields its file."""
     kept = os.dup(2)
     with Path(os.devnull).open("w") as nowhere:
         os.dup2(nowhere.fileno(), 2)
     try:
-        yield
+        yield kept
     finally:
         os.dup2(kept, 2)
         os.close(kept)
@@ -234,39 +238,92 @@ def detector(params: Params) -> Iterator[Callable[[np.ndarray, int], list[Face]]
         output_face_blendshapes=True,
         output_facial_transformation_matrixes=True,
     )
-    with _quiet(), vision.FaceLandmarker.create_from_options(options) as landmarker:
-        yield lambda image, time: _faces(landmarker, Image(image_format=ImageFormat.SRGB, data=image), time)
+    with _quiet() as terminal, vision.FaceLandmarker.create_from_options(options) as landmarker:
+        read = _reader(landmarker, terminal)
+        yield lambda image, time: read(Image(image_format=ImageFormat.SRGB, data=image), time)
 
 
-def _faces(landmarker: Any, image: Any, time: int) -> list[Face]:
-    """What detect_for_video does, which would make a Python object of each landmark."""
+def _reader(landmarker: Any, terminal: int) -> Callable[[Any, int], list[Face]]:
+    """(MediaPipe's image, milliseconds) -> the faces: from its C structs, else from its public results.
+
+    The values are the same. The public results are a Python object for each landmark, which takes 2 ms a face longer.
+    """
+    try:
+        return _struct_reader(landmarker)
+    except (AttributeError, ImportError, LookupError, TypeError) as error:
+        _warn(terminal, f"{type(error).__name__}: {error}")
+        return lambda image, time: _public(landmarker.detect_for_video(image, time))
+
+
+@cache
+def _warn(terminal: int, why: str) -> None:
+    """Once a process."""
+    said = f"vision: the C structs of mediapipe {version('mediapipe')} are not as expected ({why})."
+    os.write(terminal, f"{said} Its public results are read: the same values, 2 ms a face slower.\n".encode())
+
+
+def _public(found: Any) -> list[Face]:
+    return [
+        Face(
+            np.array([[getattr(point, axis) for axis in AXES] for point in points]),
+            np.array([shape.score for shape in blendshapes]),
+            pose,
+        )
+        for points, blendshapes, pose in zip(
+            found.face_landmarks, found.face_blendshapes, found.facial_transformation_matrixes, strict=True
+        )
+    ]
+
+
+def _struct_reader(landmarker: Any) -> Callable[[Any, int], list[Face]]:
+    """What detect_for_video does, without its Python objects. Raises where a private name of MediaPipe is not there."""
+    from mediapipe import Image, ImageFormat
     from mediapipe.tasks.python.vision.face_landmarker import MpFaceLandmarkerResultC
 
-    found = MpFaceLandmarkerResultC()
-    library = landmarker._lib
-    library.MpFaceLandmarkerDetectForVideo(landmarker._handle, image._image_ptr, None, time, ctypes.byref(found))
-    try:
-        return [
-            Face(
-                _array(found.face_landmarks[face], "landmarks", ("x", "y", "z")),
-                _array(found.face_blendshapes[face], "categories", ("score",))[:, 0],
-                found.facial_transformation_matrixes[face].to_numpy(),
-            )
-            for face in range(found.face_landmarks_count)
-        ]
-    finally:
-        library.MpFaceLandmarkerCloseResult(ctypes.byref(found))
+    held = dict(MpFaceLandmarkerResultC._fields_)
+    landmarks = _layout(held["face_landmarks"], "landmarks", AXES)
+    categories = _layout(held["face_blendshapes"], "categories", ("score",))
+    to_numpy = held["facial_transformation_matrixes"]._type_.to_numpy
+    detect, close = landmarker._lib.MpFaceLandmarkerDetectForVideo, landmarker._lib.MpFaceLandmarkerCloseResult
+    handle = landmarker._handle
+    image_pointer = operator.attrgetter("_image_ptr")
+    image_pointer(Image(image_format=ImageFormat.SRGB, data=np.zeros((1, 1, 3), np.uint8)))
+
+    def read(image: Any, time: int) -> list[Face]:
+        found = MpFaceLandmarkerResultC()
+        detect(handle, image_pointer(image), None, time, ctypes.byref(found))
+        try:
+            return [
+                Face(
+                    _array(found.face_landmarks[face], "landmarks", landmarks),
+                    _array(found.face_blendshapes[face], "categories", categories)[:, 0],
+                    to_numpy(found.facial_transformation_matrixes[face]),
+                )
+                for face in range(found.face_landmarks_count)
+            ]
+        finally:
+            close(ctypes.byref(found))
+
+    return read
 
 
-def _array(holder: Any, held: str, fields: tuple[str, ...]) -> np.ndarray:
-    """(count, fields) float64: a copy of these float fields of the C structs that holder.<held> points at."""
-    structs, count = getattr(holder, held), getattr(holder, f"{held}_count")
-    struct = structs._type_
-    size = ctypes.sizeof(struct)
+def _layout(pointer: Any, held: str, fields: Sequence[str]) -> np.dtype:
+    """Where these float fields lie in the C structs that holder.<held> points at. pointer: the type of one to a holder."""
+    holder = dict(pointer._type_._fields_)
+    struct = holder[held]._type_
+    types = dict(struct._fields_)
+    if f"{held}_count" not in holder or any(types[name] is not ctypes.c_float for name in fields):
+        raise TypeError(f"{struct.__name__} has {', '.join(types)}")
     offsets = [getattr(struct, name).offset for name in fields]
-    layout = np.dtype({"names": fields, "formats": ["<f4"] * len(fields), "offsets": offsets, "itemsize": size})
-    read: Any = np.frombuffer(ctypes.string_at(structs, count * size), layout)
-    return np.stack([read[name].astype(np.float64) for name in fields], axis=1)
+    formats = ["<f4"] * len(fields)
+    return np.dtype({"names": list(fields), "formats": formats, "offsets": offsets, "itemsize": ctypes.sizeof(struct)})
+
+
+def _array(holder: Any, held: str, layout: np.dtype) -> np.ndarray:
+    """(count, fields) float64: a copy of the fields of the C structs that holder.<held> points at."""
+    size = getattr(holder, f"{held}_count") * layout.itemsize
+    read: Any = np.frombuffer(ctypes.string_at(getattr(holder, held), size), layout)
+    return np.stack([read[name].astype(np.float64) for name in layout.names or ()], axis=1)
 
 
 def _points(params: Params) -> list[int]:

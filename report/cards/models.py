@@ -17,7 +17,7 @@ from model import run_files
 from model.measures import metrics
 from model.measures.intervals import Bootstrap, Interval
 from model.run_files import RunRecord
-from pipeline import paths, tables
+from pipeline import conventions, paths, tables
 from report import tables as report
 from report.cards import datasets as data_card
 from report.cards.datasets import named
@@ -148,12 +148,12 @@ def _results(run: RunRecord, found: Measured | None) -> str:
     ]
     clips, videos = found.splits["test"]
     told = f"Test split: {clips} clips of {videos} videos, one seed. Intervals: 95 %, bootstrapped over videos. Acc and F1 in percent."
-    return data_card.table(told, ("measure", "value", "interval"), rows, report.NOTES[run.convention])
+    return data_card.table(told, ("measure", "value", "interval"), rows, conventions.find(run.convention).note)
 
 
 def _title(run: RunRecord, measure: str) -> str:
     """As the paper's tables name it; with its own name where two forms share one."""
-    columns = report.CONVENTIONS[run.convention]
+    columns = conventions.find(run.convention).columns
     title = next((title for title, forms in columns.items() if measure in forms), measure)
     return f"{title} ({measure})" if len(columns.get(title, ())) > 1 else title
 

@@ -1,15 +1,6 @@
 "use strict";
 // Results: sortable tables, curves, predicted against true, runs and two of them side by side.
 
-rawmsa.HINTS = {
-  "Acc-2": "Two conventions. First: negative against non-negative (0 counts as positive), over all clips. Second: negative against positive, clips labelled 0 left out. SIMS has one: non-positive against positive.",
-  F1: "Weighted F1 of the same two conventions as Acc-2: negative/non-negative over all clips, then negative/positive without the clips labelled 0.",
-  "Acc-5": "Share of clips whose prediction, rounded and clipped to -2 … 2, is the label's class.",
-  "Acc-7": "Share of clips whose prediction, rounded and clipped to -3 … 3, is the label's class.",
-  MAE: "Mean absolute error of the predicted sentiment; lower is better.",
-  Corr: "Pearson correlation of prediction and label.",
-};
-
 rawmsa.results = (datasets) => {
   const { element, chart, colour } = rawmsa;
   const open = (data, place) => { location.hash = rawmsa.address(data, place); };
@@ -112,8 +103,7 @@ rawmsa.results = (datasets) => {
   for (const table of document.querySelectorAll("table[data-sortable]")) {
     if (table.tBodies[0].rows.length > 1) rawmsa.sortable(table);
     for (const heading of table.tHead.rows[0].cells) {
-      const text = rawmsa.HINTS[heading.textContent];
-      if (text) rawmsa.hint(heading.querySelector("button") || heading, text);
+      if (heading.dataset.meaning) rawmsa.hint(heading.querySelector("button") || heading, heading.dataset.meaning);
     }
   }
   if (runs.length) {

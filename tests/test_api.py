@@ -1,0 +1,79 @@
+"""import rawmsa: what a notebook gets, as pandas."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import rawmsa
+from app import predict as door
+from model import train
+from pipeline import paths, tables
+from pipeline.errors import TableError
+from tests import projects
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_a_training_table_is_a_row_a_clip(trainable: Path) -> None:
+    loaded, table = rawmsa.load("made"), tables.read_arrow(paths.table("made"))
+    assert loaded["id"].tolist() == table["id"].to_pylist() and loaded["split"].tolist() == table["split"].to_pylist()
+    for modality in ("audio", "vision"):
+        for x, cell in zip(loaded[modality], table[modality], strict=True):
+            np.testing.assert_array_equal(x, tables.sequence(cell))
+            assert x.shape[1] == len(loaded.attrs["columns"][modality])
+
+
+def test_features_are_a_row_a_frame(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    x = np.array([[1, 2], [np.nan, np.nan], [5, 6]], np.float32)  # no face in the second frame
+    projects.features("made", "vision", ["jawOpen", "yaw"], {"v/1": x, "v/2": x[:1], "v/3": x[:0]})
+    loaded = rawmsa.features("made", "vision")
+    assert loaded.columns.tolist() == ["jawOpen", "yaw"]
+    assert loaded.index.names == ["id", "time"]
+    assert loaded.index.tolist() == [("v/1", 0.0), ("v/1", 0.1), ("v/1", 0.2), ("v/2", 0.0)]
+    np.testing.assert_array_equal(loaded.to_numpy(), np.concatenate([x, x[:1]]))
+
+
+def test_what_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(TableError, match="data/tables/none"):
+        rawmsa.load("none")
+    with pytest.raises(TableError, match="data/features/audio/none"):
+        rawmsa.features("none", "audio")
+
+
+def test_runs_are_a_row_a_run(trainable: Path, in_process: None) -> None:
+    assert rawmsa.runs().empty
+    train.run()
+    assert rawmsa.runs()["run"].tolist() == ["made/self_mm-1", "made/self_mm-2"]
+
+
+def test_a_path_alone_is_one_clip(trainable: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Path] = []
+    monkeypatch.setattr(door, "located", lambda run: Path(f"data/runs/{run}"))
+    monkeypatch.setattr("model.run_files.read", lambda folder: projects.record())
+    monkeypatch.setattr(door, "_prepare_all", lambda clips, *_: asked.extend(clips) or [])
+    door.predict("c.mpg", "made/self_mm")
+    door.predict(Path("d.mpg"), "made/self_mm")
+    door.predict(["e.mpg", Path("f.mpg")], "made/self_mm")
+    assert asked == [Path(name) for name in ("c.mpg", "d.mpg", "e.mpg", "f.mpg")]
+
+
+def test_predictions_are_a_row_a_clip(monkeypatch: pytest.MonkeyPatch) -> None:
+    record = door.empty("c.mpg") | {"prediction": 1.5, "run": "made/self_mm", "synthetic": True}
+    monkeypatch.setattr(door, "predict", lambda clips, run: [record | {"clip": clips, "run": run}])
+    (row,) = rawmsa.predict("c.mpg", run="made/self_mm").to_dict("records")
+    assert (row["clip"], row["prediction"], row["run"]) == ("c.mpg", 1.5, "made/self_mm")
+
+
+def test_it_is_light_to_import_and_tells_its_version() -> None:
+    code = (
+        "import rawmsa, sys; print([m for m in ('torch', 'pandas', 'numpy') if m in sys.modules], rawmsa.__version__)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    command = [sys.executable, "-m", "stages", "--version"]
+    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert done.stdout == f"[] {rawmsa.__version__}\n" and told == f"rawmsa {rawmsa.__version__}\n"

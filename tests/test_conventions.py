@@ -1,0 +1,204 @@
+"""What every convention must hold, and that a new one is one file."""
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from typer.testing import CliRunner
+
+from model.measures import floors, metrics
+from model.measures.intervals import Bootstrap, weighted
+from model.training import jobs
+from model.training.run import untrainable
+from pipeline import conventions, tables
+from pipeline.datasets import description
+from pipeline.errors import DatasetError
+from stages.__main__ import app
+from tests import projects, tiny
+
+ROOT = Path(__file__).parents[1]
+DATA_SETS = {"pipeline/mmsa/importing.py"}  # which means the data sets of these names
+LIKERT = """
+from pipeline.conventions import CORR, MAE, Convention, Measure
+
+CONVENTION = Convention(
+    label_range=(1.0, 5.0),
+    neutral=3.0,
+    measures=(
+        Measure("agree2", "Agree-2", "accuracy", "Disagree against agree.", lambda x: x > 0, neutral_counts=False),
+        Measure("agree2_f1", "Agree-F1", "f1", "The same as weighted F1.", lambda x: x > 0, neutral_counts=False),
+        MAE,
+        CORR,
+    ),
+    positive=lambda x: x > 0,
+    note="Agree-2: the 3s are left out.",
+    data_sets="likert-.*",
+    values_of="mosi",
+)
+"""
+P, Y = (np.array(x, np.float32) for x in ([1.5, 4.0, 2.9, 3.2, 5.0], [1.0, 5.0, 3.0, 2.0, 4.0]))
+
+
+@pytest.fixture
+def likert(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A convention that this one file adds."""
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "likert.py").write_text(LIKERT)
+    monkeypatch.setattr(conventions, "__path__", [*conventions.__path__, str(tmp_path / "more")])
+    yield "likert"
+    sys.modules.pop("pipeline.conventions.likert", None)
+
+
+def table(name: str, labels: list[float]) -> pa.Table:
+    """A training table of clips in every split, with these labels in each."""
+    made = tiny.table([split for split in tables.SPLITS for _ in labels])
+    place = made.column_names.index("label")
+    made = made.set_column(place, made.schema.field("label"), pa.array(labels * len(tables.SPLITS), pa.float32()))
+    return tables.with_metadata(made, tables.metadata(tiny.table()) | {"convention": name, "label_range": [1.0, 5.0]})
+
+
+# What holds for every convention
+
+
+@pytest.mark.parametrize("name", conventions.names())
+def test_a_convention_is_whole(name: str) -> None:
+    found = conventions.find(name)
+    low, high = found.label_range
+    assert low < found.neutral < high
+    assert found.clip is None or found.clip[0] <= low < high <= found.clip[1]
+    assert {conventions.MAE, conventions.CORR} < set(found.measures)
+    keys = [measure.key for measure in found.measures]
+    assert len(set(keys)) == len(keys)
+    assert sorted(keys) == sorted(key for column in found.columns.values() for key in column)
+    assert found.meanings.keys() == found.columns.keys() and all(found.meanings.values()) and found.note
+    assert all((measure.classes is None) == (measure.kind in ("mae", "corr")) for measure in found.measures)
+    assert found.values_of in (None, *conventions.names())
+
+
+@pytest.mark.parametrize("name", conventions.names())
+def test_right_predictions_are_right_by_every_measure_and_the_interval_is_of_the_same(name: str) -> None:
+    found = conventions.find(name)
+    labels = np.linspace(*found.label_range, 21, dtype=np.float32)
+    scores = metrics.score(name, labels, labels)
+    assert scores.pop("mae") == 0 and scores == pytest.approx(dict.fromkeys(scores, 1.0))
+    assert scores.keys() | {"mae"} == {measure.key for measure in found.measures}
+    assert weighted(name, labels, labels, np.ones((1, 21))).keys() == scores.keys() | {"mae"}
+    assert found.positive(labels - found.neutral)[[0, -1]].tolist() == [False, True]
+
+
+def test_no_name_and_no_language_is_claimed_twice() -> None:
+    for data_set in ("mosi", "mosei", "sims", "simsv2", "own"):
+        assert len([name for name in conventions.names() if claims(name, data_set)]) <= 1
+    languages = [found.language for name in conventions.names() if (found := conventions.find(name)).language]
+    assert len(set(languages)) == len(languages)
+    assert conventions.DEFAULT in conventions.names()
+
+
+def claims(name: str, data_set: str) -> bool:
+    pattern = conventions.find(name).data_sets
+    return bool(pattern and re.fullmatch(pattern, data_set, re.IGNORECASE))
+
+
+# A new convention is one file
+
+
+def test_a_new_convention_is_one_file(likert: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From dataset.yaml to the report, with no other file touched."""
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "dataset.yaml").write_text(f"convention: {likert}")
+    assert description.load(tmp_path / "own").label_range == (1.0, 5.0)
+    named = description.describe("likert-2", {}, "here")
+    assert (named.convention, named.language, named.label_range) == (likert, "en", (1.0, 5.0))
+    assert description.describe("own", {}, "here").convention == conventions.DEFAULT
+
+    scores = metrics.score(likert, P, Y)
+    assert scores["agree2"] == 3 / 4 and scores["mae"] == pytest.approx((0.5 + 1 + 0.1 + 1.2 + 1) / 5)
+    draws = Bootstrap(["a", "b", "c", "d", "e"]).draws(likert, P[None], Y)
+    assert draws.keys() == scores.keys() and np.nanmin(draws["agree2"]) < 3 / 4 < np.nanmax(draws["agree2"])
+
+    median, majority, _ = floors.floors(table(likert, [1.0, 4.0, 5.0, 5.0]))
+    assert median["scores"]["agree2"] == 3 / 4 and median["scores"]["mae"] == pytest.approx((3.5 + 0.5 + 0.5 + 0.5) / 4)
+    assert majority["scores"]["mae"] == pytest.approx((11 / 3 + 2 / 3 + 1 / 3 + 1 / 3) / 4)  # of the mean of 4, 5, 5
+    assert majority["scores"]["agree2"] == 3 / 4 and "mean of the positive train labels" in majority["note"]
+
+    monkeypatch.chdir(tmp_path)
+    projects.ingest(({"name": "own", "convention": likert, "label_range": [1, 5]}, projects.clips("own")))
+    projects.measured(own={"self_mm": scores | {"std": {}, "seeds": 1}, "train_median": median["scores"]})
+    page, shown = projects.write(), Path("data/report/tables.md").read_text()
+    heads, _, floor, own = ([cell.strip() for cell in line.split("|")[1:-1]] for line in shown.splitlines()[2:6])
+    assert heads == ["Data set", "Model", "Agree-2", "Agree-F1", "MAE", "Corr", "Seeds"]
+    assert floor[2] == own[2] == "75.00" and "Agree-2: the 3s are left out." in shown
+    assert 'data-meaning="Disagree against agree."' in page
+    assert "not trained on, because 3 is its neutral label and the networks take 0 for neutral." in page
+
+
+def test_the_command_line_and_errors_list_a_new_convention(likert: str) -> None:
+    with pytest.raises(
+        DatasetError, match="convention is 'mosj': expected one of likert, mosi, sims. Correct it there."
+    ):
+        description.describe("own", {"convention": "mosj"}, "here")
+    with pytest.raises(
+        DatasetError, match=r"convention 'mosj', but there is no pipeline/conventions/mosj.py .* likert, "
+    ):
+        metrics.score("mosj", P, Y)
+
+
+def test_help_lists_the_conventions() -> None:
+    shown = CliRunner().invoke(app, ["import", "--help"], env={"COLUMNS": "200"}).output
+    assert f"Whose metrics: {', '.join(conventions.names())};" in shown
+
+
+def test_a_convention_takes_the_hyper_parameters_of_the_one_that_it_names(likert: str) -> None:
+    choice = jobs.Choice(preset="paper", values="mmsa")
+    assert jobs.hyper_of("self_mm", choice, "own", likert, {})[0] == "mosi"
+
+
+def test_labels_whose_neutral_point_is_not_zero_are_not_trained_on(likert: str) -> None:
+    """The networks' u-labels and their centres take 0 for neutral."""
+    why = untrainable(table(likert, [1.0, 4.0]))
+    assert why is not None and "in its convention 'likert' the label 3 is neutral, and the networks take 0" in why
+    assert untrainable(table("mosi", [1.0, -1.0])) is None
+
+
+# Labels without a neutral point
+
+
+@pytest.mark.parametrize(
+    ("name", "low", "high", "message"),
+    [
+        ("mosi", 1, 5, "If 3 is neutral in these labels, write each label less 3 and 'label_range: [-2, 2]'"),
+        ("mosi", 0, 1, "If 0.5 is neutral in these labels, write each label less 0.5 and 'label_range: [-0.5, 0.5]'"),
+        ("mosi", -3, 0, "the label 0 is neutral, expected a range with 0 inside"),
+        ("sims", 0, 1, "in 'convention: sims' the label 0 is neutral"),
+        ("likert", -2, 2, "the label 3 is neutral, expected a range with 3 inside"),
+    ],
+)
+def test_a_range_has_the_neutral_label_inside(likert: str, name: str, low: int, high: int, message: str) -> None:
+    """From 1 to 5 no clip would be negative, and Acc-2 100 for whatever is predicted."""
+    with pytest.raises(DatasetError) as error:
+        description.describe("own", {"convention": name, "label_range": [low, high]}, "dataset.yaml")
+    assert str(error.value).startswith(f"dataset.yaml: label_range is [{low}, {high}]: in 'convention: {name}'")
+    assert message in str(error.value)
+    assert description.describe("own", {"convention": "likert", "label_range": [0, 4]}, "here").label_range == (0, 4)
+
+
+# One place
+
+
+def test_no_other_file_names_a_convention() -> None:
+    """A convention's name is a key by which its object is found; what it means stands in that file alone."""
+    named = set()
+    for room in ("app", "report", "model", "pipeline", "stages"):
+        for file in (ROOT / room).rglob("*.py"):
+            strings = {node.value for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Constant)}
+            if strings & set(conventions.names()) and file.parent != ROOT / "pipeline" / "conventions":
+                named.add(file.relative_to(ROOT).as_posix())
+    assert named <= DATA_SETS
+    scripts = "".join(file.read_text() for room in ("app", "report") for file in (ROOT / room).rglob("*.js"))
+    heads = {head for name in conventions.names() for head in conventions.find(name).columns}
+    assert not [head for head in heads if head.startswith("Acc-") and head in scripts]
