@@ -3,6 +3,7 @@ SHELL := /bin/bash
 PYTHON ?= $(shell for minor in 11 12 13 14; do python3.$$minor -c "" 2>/dev/null && echo python3.$$minor && break; done)
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+unexport PYTHONDONTWRITEBYTECODE # each of the many processes would compile every file again
 
 install: $(BIN)/.installed ## make .venv and install the pinned versions
 
@@ -24,6 +25,9 @@ repro: install ## run whatever is due for the data sets in data/raw
 	dvc repro
 	rawmsa results
 
+check: lint ## the linters and the quick tests: run it all the time
+	pytest -n 2 --dist loadgroup -m "not slow"
+
 test: install ## run the whole test suite
 	pytest -n 2 --dist loadgroup
 
@@ -42,4 +46,4 @@ kills: install ## dvc repro killed at 50 random moments and run again: the same 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1	\2/' | expand -t 16
 
-.PHONY: install demo repro test lint torture kills help
+.PHONY: install demo repro check test lint torture kills help

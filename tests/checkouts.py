@@ -6,7 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import yaml
+from filelock import FileLock
 
 from pipeline import paths, tables
 
@@ -38,13 +40,19 @@ class Checkout:
         return tables.read(self.folder / path).to_pylist()
 
 
+CLIPS = 8  # of the demo that tests share
+
+
 def copied(folder: Path, seeds: list[int], epochs: int) -> Checkout:
-    """A copy of the code as it stands, under git, whose demo trains so many seeds and epochs."""
+    """A copy of the code as it stands, under git, whose demo trains so many seeds and epochs.
+
+    What Python and numba have compiled is copied too: numba needs half a minute to compile COVAREP's loops again.
+    """
     for name in CODE:
         source, target = ROOT / name, folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():
-            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("*.pyc.*", "*.tmp.*"))  # being written
         else:
             shutil.copy(source, target)
     values = yaml.safe_load((folder / "params.yaml").read_text())
@@ -61,3 +69,22 @@ def set_epochs(folder: Path, epochs: int) -> None:
     """How long Self-MM trains on the demo."""
     file = folder / paths.network("self_mm")
     file.write_text(file.read_text().replace("max_epochs: 12", f"max_epochs: {epochs}"))
+
+
+def demo(factory: pytest.TempPathFactory) -> tuple[Checkout, str]:
+    """A checkout of its own with the demo of CLIPS clips after `dvc repro`, and what that printed.
+
+    The first test process that asks makes it, once a session; the others wait, and each gets a copy.
+    """
+    base = factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base  # the folder that all test processes share
+    made, printed = base / "demo", base / "demo.txt"
+    with FileLock(base / "demo.lock"):
+        if not printed.exists():
+            shutil.rmtree(made, ignore_errors=True)
+            project = copied(made, seeds=[1, 2], epochs=4)
+            project.stages("demo", "--clips", str(CLIPS))
+            printed.write_text(project.run("dvc", "repro"))
+    folder = factory.mktemp("project") / "demo"
+    shutil.copytree(made, folder, symlinks=True)
+    return Checkout(folder), printed.read_text()

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,19 @@ from pipeline.execution import workers
 from pipeline.execution.tasks import Failure, Outcome
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is loaded: two threads are many times slower on a busy machine
+QUICK = 5.0  # seconds; a test that takes longer is marked slow
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name the tests that take longer than QUICK and are not marked slow. They do not fail: the machine may be busy."""
+    seconds: dict[str, float] = defaultdict(float)
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if isinstance(report, pytest.TestReport) and "slow" not in report.keywords:
+                seconds[report.nodeid] += report.duration
+    for test, duration in seconds.items():
+        if duration > QUICK:
+            terminalreporter.write_line(f"{test} takes {duration:.1f} s. Make it faster, or mark it slow.")
 
 
 @pytest.fixture

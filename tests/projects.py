@@ -14,7 +14,7 @@ import report
 from model import run_files
 from model.run_files import RunRecord
 from pipeline import paths, tables
-from pipeline.execution import cache
+from pipeline.execution import fingerprint
 from pipeline.tables import shards
 from tests import clips as videos
 
@@ -105,7 +105,7 @@ def write_features(modality: str, dataset: str, table: pa.Table, metadata: dict[
     for some in shards.split([_clip(dataset, id) for id in table["id"].to_pylist()]):
         part = table.slice(start, len(some))
         start += len(some)
-        noted = {"first": shards.first(some), "key": cache.key(rows=repr(part.to_pylist()), metadata=metadata)}
+        noted = {"first": shards.first(some), "key": fingerprint.key(rows=repr(part.to_pylist()), metadata=metadata)}
         file = paths.features(modality, dataset) / f"{shards.name(some)}.parquet"
         tables.write(file, part, {**metadata, tables.SHARD: noted})
 

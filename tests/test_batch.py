@@ -56,6 +56,7 @@ def test_steps_of_a_bucket_come_in_no_order_of_length():
     assert longest != sorted(longest) and longest != sorted(longest, reverse=True)
 
 
+@pytest.mark.slow
 def test_what_is_learnt_does_not_depend_on_the_bucket():
     """Loss curves over seeds: those of sorted batches lie within what seeds alone make of unsorted ones."""
     curves = {bucket: np.array([_curve(bucket, seed) for seed in range(4)]) for bucket in (0, 1, 4)}

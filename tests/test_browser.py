@@ -16,13 +16,13 @@ import pytest
 import yaml
 
 from pipeline import paths, tables
-from tests import browsers, clips
+from tests import browsers, checkouts, clips
 from tests.browsers import SCREENS, until
-from tests.checkouts import Checkout, copied
+from tests.checkouts import Checkout
 
 pytest.importorskip("espeakng_loader")
 pytest.importorskip("playwright")
-pytestmark = [browsers.NEEDS, pytest.mark.xdist_group("browser")]  # so that its project is made once
+pytestmark = [pytest.mark.slow, browsers.NEEDS, pytest.mark.xdist_group("browser")]  # fixtures are made once
 
 HOSTILE = "<script>alert(1)<script>"
 VIEWS = ("results", "clips", "ulabels", "data")
@@ -31,12 +31,11 @@ VIEWS = ("results", "clips", "ulabels", "data")
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     """A demo of eight clips whose words have times, and a data set of one clip, and of one text that says it is a video."""
-    made = copied(tmp_path_factory.mktemp("project"), seeds=[1, 2], epochs=4)
+    made, _ = checkouts.demo(tmp_path_factory)
     params = made.folder / "params.yaml"
     values = yaml.safe_load(params.read_text())
     values["transcribe"]["word_times"] = values["report"]["films"] = True
     params.write_text(yaml.safe_dump(values))
-    made.stages("demo", "--clips", "8")
     own = made.folder / paths.RAW / "own"
     own.mkdir()
     (own / "dataset.yaml").write_text("redistribute: true\n")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pipeline.errors import CacheError
-from pipeline.execution import cache
+from pipeline.execution import cache, fingerprint
 
 SUM = 64  # bytes of an entry's hash
 
@@ -21,11 +21,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_key_depends_on_content_not_on_order() -> None:
-    assert cache.key(a=1, b=[2]) == cache.key(b=[2], a=1) != cache.key(a=1, b=[3])
+    assert fingerprint.key(a=1, b=[2]) == fingerprint.key(b=[2], a=1) != fingerprint.key(a=1, b=[3])
 
 
 def test_an_entry_is_whole_or_absent() -> None:
-    store, key = cache.Store("audio"), cache.key(clip=1)
+    store, key = cache.Store("audio"), fingerprint.key(clip=1)
     with pytest.raises(ZeroDivisionError), store.put(key) as part:
         part.write_text("half")
         raise ZeroDivisionError
@@ -38,7 +38,7 @@ def test_an_entry_is_whole_or_absent() -> None:
 
 @pytest.mark.parametrize("fault", ["flipped", "cut", "emptied", "longer", "hash lost", "file lost", "file added"])
 def test_a_damaged_entry_is_none_and_says_so(fault: str, capsys: pytest.CaptureFixture[str]) -> None:
-    store, key = cache.Store("runs"), cache.key(clip=1)
+    store, key = cache.Store("runs"), fingerprint.key(clip=1)
     with store.put(key) as part:
         part.mkdir()
         (part / "run.json").write_bytes(bytes(range(256)))
@@ -65,7 +65,7 @@ def test_a_damaged_entry_is_none_and_says_so(fault: str, capsys: pytest.CaptureF
 
 
 def test_a_disk_that_is_full_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store, key = cache.Store("audio"), cache.key(clip=1)
+    store, key = cache.Store("audio"), fingerprint.key(clip=1)
     told = f"The cache {folder} cannot be written: No space left on device. Free space"
     with pytest.raises(CacheError, match=told), store.put(key):
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -74,7 +74,7 @@ def test_a_disk_that_is_full_is_told(folder: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_folder_may_be_put_twice() -> None:
-    store, key = cache.Store("runs"), cache.key(seed=1)
+    store, key = cache.Store("runs"), fingerprint.key(seed=1)
     for _ in range(2):
         with store.put(key) as part:
             part.mkdir()
@@ -85,7 +85,7 @@ def test_a_folder_may_be_put_twice() -> None:
 
 def test_prune_takes_what_no_parameter_set_uses() -> None:
     store = cache.Store("vision")
-    keys = [cache.key(clip=index) for index in range(3)]
+    keys = [fingerprint.key(clip=index) for index in range(3)]
     for key in keys:
         with store.put(key) as part:
             part.write_text("12345")
@@ -103,7 +103,7 @@ def test_an_entry_and_its_hash_appear_in_one_step(
     directory: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Two writers of one key with different bytes; a reader looks before and after each change of a name on the disk."""
-    store, key = cache.Store("runs"), cache.key(seed=1)
+    store, key = cache.Store("runs"), fingerprint.key(seed=1)
     seen: list[bytes | None] = []
 
     def look() -> None:
@@ -142,7 +142,7 @@ def test_an_entry_and_its_hash_appear_in_one_step(
 
 def put(store: cache.Store, *clips: int) -> list[str]:
     """Entries of these clips; their keys."""
-    keys = [cache.key(clip=clip) for clip in clips]
+    keys = [fingerprint.key(clip=clip) for clip in clips]
     for key in keys:
         if not store.find(key):
             with store.put(key) as part:
@@ -170,11 +170,11 @@ def test_projects_that_share_a_cache_keep_each_others_entries(tmp_path: Path, mo
         ("two", 2),
     }
     assert cache.prune() == 5 + SUM  # the fourth, which nobody uses
-    assert all(store.find(cache.key(clip=clip)) for clip in (1, 2, 3))
+    assert all(store.find(fingerprint.key(clip=clip)) for clip in (1, 2, 3))
     project(tmp_path / "one", monkeypatch)
     shutil.rmtree(tmp_path / "two")
     cache.prune()
-    assert [bool(store.find(cache.key(clip=clip))) for clip in (1, 2, 3)] == [True, True, False]
+    assert [bool(store.find(fingerprint.key(clip=clip))) for clip in (1, 2, 3)] == [True, True, False]
     assert len(list((store.root / "uses").iterdir())) == 1
 
 
@@ -188,7 +188,7 @@ def test_a_temporary_experiment_counts_as_its_main_project(tmp_path: Path, monke
     store.remember({"hop": 2}, put(store, 1))
     project(main, monkeypatch)
     shutil.rmtree(temporary)
-    assert cache.prune() == 0 and store.find(cache.key(clip=1))
+    assert cache.prune() == 0 and store.find(fingerprint.key(clip=1))
 
 
 def test_what_a_project_of_another_machine_uses_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,7 +198,7 @@ def test_what_a_project_of_another_machine_uses_stays(tmp_path: Path, monkeypatc
     store.remember({}, put(store, 1))
     monkeypatch.undo()
     monkeypatch.setenv("RAWMSA_CACHE", str(tmp_path))
-    assert cache.prune() == 0 and store.find(cache.key(clip=1))
+    assert cache.prune() == 0 and store.find(fingerprint.key(clip=1))
 
 
 def test_prune_takes_what_an_earlier_layout_left(folder: Path) -> None:

@@ -275,10 +275,7 @@ def test_seeds_need_a_default(project: Path):
             {"networks": {"self_mm": CHOICE | {"values": "mine"}}},
             "networks/self_mm.yaml: values has made, but .* names 'mine'",
         ),
-        (
-            {"networks": {"selfmm": CHOICE}},
-            "names the network 'selfmm', but there is no networks/selfmm.yaml; did you mean self_mm?",
-        ),
+        ({"networks": {"selfmm": CHOICE}}, "names 'selfmm', but there is no model/networks/selfmm.py with a Network"),
         ({"seeds": {"default": [1], "made": [1, 1]}}, r"train.seeds.made: found \[1, 1\].* expected each once"),
         ({"seeds": {"default": [-1]}}, "train.seeds.default.0: found -1, .* greater than or equal to 0"),
         ({"seeds": {"default": []}}, r"train.seeds.default: found \[\], list should have at least 1 item"),

@@ -2,8 +2,10 @@
 
 import csv
 import hashlib
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -22,6 +24,11 @@ ABSENT = [module for module in ("espeakng_loader", "skimage", "mediapipe", "cv2"
 pytestmark = pytest.mark.skipif(
     bool(ABSENT), reason=f"{ABSENT} make or check the demo's clips: make install brings them"
 )
+
+
+def films(test: Callable[..., None]) -> Callable[..., None]:
+    """Mark a test that looks at the demo's films: they take seconds to make, and one process makes them."""
+    return pytest.mark.slow(pytest.mark.xdist_group("demo")(test))
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +53,7 @@ def videos_by_split(clips: int, seed: int) -> dict[str, list[plan.Video]]:
     return {mode: [video for video in videos if video.mode == mode] for mode in ("train", "valid", "test")}
 
 
+@films
 def test_equal_seeds_give_equal_bytes_with_any_number_of_workers(made: Path, tmp_path: Path) -> None:
     demo.make(tmp_path / "demo", CLIPS, SEED, workers=2)
     assert contents(tmp_path / "demo") == contents(made)
@@ -57,6 +65,7 @@ def test_another_seed_plans_other_clips() -> None:
     assert plan.draw(12, 1) != plan.draw(12, 2)
 
 
+@films
 def test_label_csv_has_the_fields_format_and_every_row_its_clip(made: Path) -> None:
     labels = rows(made / "label.csv")
     expected = ["video_id", "clip_id", "text", "label", "label_T", "label_A", "label_V", "annotation", "mode"]
@@ -68,6 +77,7 @@ def test_label_csv_has_the_fields_format_and_every_row_its_clip(made: Path) -> N
     assert all(np.sign(float(row["label"])) == signs[row["annotation"]] for row in labels)
 
 
+@films
 def test_dataset_yaml_says_that_it_is_synthetic_and_may_travel(made: Path) -> None:
     described = yaml.safe_load((made / "dataset.yaml").read_text())
     assert described == {
@@ -79,6 +89,7 @@ def test_dataset_yaml_says_that_it_is_synthetic_and_may_travel(made: Path) -> No
     }
 
 
+@films
 def test_withheld_texts_are_in_truth_csv_alone(made: Path) -> None:
     labels, truth = rows(made / "label.csv"), rows(made / "truth.csv")
     silent = [index for index, row in enumerate(labels) if not row["text"]]
@@ -158,6 +169,7 @@ def test_an_unknown_voice_is_named() -> None:
         voice.speak("Hello.", "en-nowhere", 0, seed=1)
 
 
+@films
 def test_clips_are_h264_and_aac_of_two_to_four_seconds(made: Path) -> None:
     for path in made.rglob("*.mp4"):
         with av.open(str(path)) as clip:
@@ -169,6 +181,7 @@ def test_clips_are_h264_and_aac_of_two_to_four_seconds(made: Path) -> None:
             assert abs(float(sound.duration * sound.time_base) - picture.frames / 25) < 0.1
 
 
+@films
 def test_the_pipeline_finds_the_face(made: Path) -> None:
     recipe = features.recipe("vision", params.load("vision", features.Params, PARAMS))
     seen = []
@@ -182,27 +195,17 @@ def test_the_pipeline_finds_the_face(made: Path) -> None:
 
 def test_faces_read_as_arrays_are_what_mediapipe_tells(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its C structs are read past its own Python objects."""
-    from mediapipe.tasks.python.vision.face_landmarker import FaceLandmarkerResult
     from skimage import data
 
-    told = []
-    read = landmarks._faces
-
-    def spied(*arguments: object) -> list[landmarks.Face]:
-        close = arguments[0]._lib.MpFaceLandmarkerCloseResult
-
-        def closed(result: object) -> None:
-            told.append(FaceLandmarkerResult.from_ctypes(result._obj))
-            close(result)
-
-        with monkeypatch.context() as patch:
-            patch.setattr(arguments[0]._lib, "MpFaceLandmarkerCloseResult", closed, raising=False)
-            return read(*arguments)
-
-    monkeypatch.setattr(landmarks, "_faces", spied)
+    told: list[Any] = []
     options = landmarks.Params(fps=1.0, points=478, max_faces=2, min_confidence=0.5)
+    image = np.ascontiguousarray(data.astronaut())
     with landmarks.detector(options) as detect:
-        (face,) = detect(np.ascontiguousarray(data.astronaut()), 0)
+        (face,) = detect(image, 0)
+    monkeypatch.setattr(landmarks, "_struct_reader", {}.__getitem__)  # a name that is not there
+    monkeypatch.setattr(landmarks, "_public", lambda found: told.append(found) or [])
+    with landmarks.detector(options) as detect:
+        detect(image, 0)
     (points,), (shapes,), (pose,) = (
         told[0].face_landmarks,
         told[0].face_blendshapes,

@@ -131,6 +131,7 @@ def test_latex_has_the_cell_as_text(text: str) -> None:
         )
 
 
+@pytest.mark.slow
 def test_a_dollar_in_a_transcript_or_an_id_is_drawn_as_one() -> None:
     words = [Word(text, index / 10, index / 10 + 0.1) for index, text in enumerate(HOSTILE)]
     for timed in (words, [Word(word.word) for word in words]):

@@ -1,4 +1,4 @@
-"""docs/experiments.md: every line of it, in a project of six clips."""
+"""docs/experiments.md: every line of it, in a small demo."""
 
 import csv
 import io
@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.checkouts import ROOT, Checkout, copied
+from tests import checkouts
+from tests.checkouts import ROOT, Checkout
 
 pytest.importorskip("espeakng_loader")
-pytestmark = pytest.mark.xdist_group("experiments page")  # so that its project is made once
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("experiments page")]  # fixtures are made once
 
 COMMANDS = [
     line
@@ -23,10 +24,7 @@ COMMANDS = [
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Checkout, dict[str, str]]:
     """The project afterwards, and what each command printed."""
-    project = copied(tmp_path_factory.mktemp("project"), seeds=[1], epochs=2)
-    params = project.folder / "params.yaml"
-    params.write_text(params.read_text().replace("extractor: covarep", "extractor: mfcc"))
-    project.stages("demo", "--clips", "6")
+    project, _ = checkouts.demo(tmp_path_factory)
     project.run("git", "config", "user.name", "test")
     project.run("git", "config", "user.email", "test@localhost")
     project.run("git", "add", "--all")

@@ -138,6 +138,7 @@ def test_a_clip_of_sound_or_picture_alone_has_a_film_of_that(tmp_path: Path, aud
         assert (len(container.streams.audio), len(container.streams.video)) == (audio, video)
 
 
+@pytest.mark.slow
 def test_films_are_made_once_and_a_clip_without_one_is_said(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -17,19 +17,28 @@ from pipeline.files import sha256
 from tests import clips
 from tests.projects import content
 
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("faults")]  # fixtures are made once
 ROOT = Path(__file__).parents[1]
 CLIPS = 4
 
 
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def ingested(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project with some clips that ingest has seen; its cache is .dvc/tmp/rawmsa."""
+    folder = tmp_path_factory.mktemp("ingested")
     text = (ROOT / "params.yaml").read_text().replace("extractor: covarep", "extractor: mfcc")
-    (tmp_path / "params.yaml").write_text(text)
-    shutil.copytree(ROOT / paths.NETWORKS, tmp_path / paths.NETWORKS)
+    (folder / "params.yaml").write_text(text)
+    shutil.copytree(ROOT / paths.NETWORKS, folder / paths.NETWORKS)
     for number in range(CLIPS):
-        clips.make(tmp_path / paths.RAW / "own" / f"{number}.mp4", seconds=2, tone=200 + 50 * number)
-    assert stage(tmp_path, "ingest").returncode == 0
+        clips.make(folder / paths.RAW / "own" / f"{number}.mp4", seconds=2, tone=200 + 50 * number)
+    assert stage(folder, "ingest").returncode == 0
+    return folder
+
+
+@pytest.fixture
+def project(ingested: Path, tmp_path: Path) -> Path:
+    """A copy of it."""
+    shutil.copytree(ingested, tmp_path, dirs_exist_ok=True)
     return tmp_path
 
 

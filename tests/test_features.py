@@ -17,6 +17,7 @@ import yaml
 from mediapipe.tasks.python.vision import face_landmarker
 
 import pipeline.audio
+from app import predict
 from pipeline import features, media, params, paths, tables
 from pipeline.errors import MediaError
 from pipeline.execution import locks
@@ -260,6 +261,7 @@ def outputs(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*.parquet"))}
 
 
+@pytest.mark.usefixtures("in_process")
 def test_the_stage_computes_what_the_cache_lacks(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     features.run("audio")
     assert "audio: 4 clips: 2 computed, 0 from cache, 0 failed, 2 without audio" in capsys.readouterr().out
@@ -276,6 +278,7 @@ def test_the_stage_computes_what_the_cache_lacks(project: Path, capsys: pytest.C
     assert outputs(paths.FEATURES / "audio") == first
 
 
+@pytest.mark.usefixtures("in_process")
 def test_a_data_set_that_is_gone_leaves_no_file(project: Path) -> None:
     features.run("audio")
     kept = [r for r in tables.read(paths.CLIPS).to_pylist() if r["dataset"] == "one"]
@@ -284,6 +287,7 @@ def test_a_data_set_that_is_gone_leaves_no_file(project: Path) -> None:
     assert [path.name for path in (paths.FEATURES / "audio").iterdir()] == ["one"]
 
 
+@pytest.mark.slow
 def test_a_clip_that_fails_is_a_record_and_the_others_are_the_same(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -300,6 +304,7 @@ def test_a_clip_that_fails_is_a_record_and_the_others_are_the_same(
     assert "1 failed (missing 1)" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_workers_do_not_change_the_bytes(project: Path) -> None:
     found = []
     for count in (1, 2):
@@ -311,6 +316,7 @@ def test_workers_do_not_change_the_bytes(project: Path) -> None:
     assert found[0] == found[1]
 
 
+@pytest.mark.usefixtures("in_process")
 def test_the_jobs_of_an_array_fill_the_cache_and_write_nothing(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -328,6 +334,7 @@ def test_the_jobs_of_an_array_fill_the_cache_and_write_nothing(
     assert outputs(paths.FEATURES / "vision") == whole
 
 
+@pytest.mark.slow
 def test_a_job_of_an_array_runs_beside_what_holds_the_checkout(project: Path) -> None:
     def job(shard: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "stages", "audio", "--shard", shard]
@@ -339,6 +346,7 @@ def test_a_job_of_an_array_runs_beside_what_holds_the_checkout(project: Path) ->
     assert "--shard is '4/3', expected i/n with i from 1 to n" in job("4/3").stderr
 
 
+@pytest.mark.usefixtures("in_process")
 def test_a_damaged_entry_of_the_cache_is_made_anew(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     features.run("audio")
     first = outputs(paths.FEATURES / "audio")
@@ -459,3 +467,12 @@ def test_an_extractor_may_load_a_hub_models_folder(
     assert chosen.fingerprint().key(clip=1) == key
     (folder / "config.json").write_text((folder / "config.json").read_text() + "\n")
     assert chosen.fingerprint().key(clip=1) != key
+
+
+def test_predict_warns_where_a_library_is_another_than_the_runs() -> None:
+    chosen = recipe("audio", "mfcc")
+    made = {"columns": {"audio": ["mfcc_0"], "vision": []}, "extraction": {"audio": chosen.metadata()}}
+    assert list(predict.differences(made)) == []
+    made["extraction"]["audio"] |= {"library": "librosa 0.1"}
+    (line,) = predict.differences(made)
+    assert line.startswith("the run was trained on audio of mfcc with library librosa 0.1, installed is librosa ")

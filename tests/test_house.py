@@ -105,8 +105,9 @@ def test_every_stage_lists_its_code_and_what_it_reads() -> None:
 @pytest.mark.parametrize("stage", ["train", "evaluate"])
 def test_training_needs_nothing_that_extraction_needs(stage: str) -> None:
     block = f"import sys; sys.modules.update(dict.fromkeys({EXTRAS!r})); import stages.{stage}"
-    done = subprocess.run([sys.executable, "-c", block], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    checked = "from app import check; from pipeline import params; print([*check._blocks(params.read())])"
+    done = subprocess.run([sys.executable, "-c", f"{block}; {checked}"], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr
 
 
 def test_help_is_light_and_teaches() -> None:

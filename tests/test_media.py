@@ -188,6 +188,17 @@ def test_refused_with_a_reason(tmp_path: Path, reason: str) -> None:
     assert "x.mp4" in caught.value.message
 
 
+def test_a_share_of_corrupt_frames_above_the_limit_is_refused(tmp_path: Path) -> None:
+    corpus.made(*corpus.PLAIN)(tmp_path / "plain.mp4")
+    broken = tmp_path / "noise.mp4"
+    corpus.of("-c", "copy", "-bsf:v", "noise=amount=20")(broken)
+    facts = media.probe(broken, None, None, LIMITS.model_copy(update={"max_corrupt_share": 1.0}))
+    assert facts.corrupt_share > 0.1 and "corrupt frames" in facts.flags
+    with pytest.raises(MediaError, match=r"\d+% of its frames are corrupt, ingest.max_corrupt_share allows") as caught:
+        media.probe(broken, None, None, LIMITS.model_copy(update={"max_corrupt_share": facts.corrupt_share - 0.01}))
+    assert caught.value.reason == "corrupt"
+
+
 def test_a_list_of_other_files_opens_none_of_them(tmp_path: Path) -> None:
     clips.make(tmp_path / "secret.mp4")
     trap = tmp_path / "trap.mp4"

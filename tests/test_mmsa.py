@@ -242,6 +242,7 @@ def make_large() -> None:
     written(content, 5)
 
 
+@pytest.mark.slow
 def test_a_large_file_takes_little_memory() -> None:
     """In processes of their own: what this one has allocated must not count, nor stay."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}

@@ -45,6 +45,7 @@ def python(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, *arguments], env=environment, capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_a_thousand_mutated_pickles_end_in_content_or_in_a_refusal() -> None:
     done = python("-m", "tests.fuzz_pickles", "1000")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -52,6 +53,7 @@ def test_a_thousand_mutated_pickles_end_in_content_or_in_a_refusal() -> None:
     assert total.startswith("1,000 pickles: content ") and "wrong" not in total
 
 
+@pytest.mark.slow
 def test_the_fuzzer_sees_what_a_file_gets_done_where_names_are_not_guarded() -> None:
     done = python("-c", UNGUARDED)
     assert done.returncode == 0, done.stderr

@@ -11,27 +11,28 @@ import pytest
 
 from pipeline import paths
 from pipeline.execution.cache import KEY_LENGTH
-from tests import clips
-from tests.checkouts import Checkout, copied
+from tests import checkouts, clips
+from tests.checkouts import CLIPS, Checkout
 from tests.projects import content
 
 pytest.importorskip("espeakng_loader")
-pytestmark = pytest.mark.xdist_group("pipeline")  # so that its project is made once
-
-CLIPS = 12
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("pipeline")]  # fixtures are made once
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
-    made = copied(tmp_path_factory.mktemp("project"), seeds=[1, 2], epochs=3)
-    made.stages("demo", "--clips", str(CLIPS))
-    return made
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Checkout, str]:
+    return checkouts.demo(tmp_path_factory)
 
 
 @pytest.fixture(scope="module")
-def first(project: Checkout) -> str:
+def project(made: tuple[Checkout, str]) -> Checkout:
+    return made[0]
+
+
+@pytest.fixture(scope="module")
+def first(made: tuple[Checkout, str]) -> str:
     """What the first dvc repro printed."""
-    return project.run("dvc", "repro")
+    return made[1]
 
 
 @pytest.fixture(autouse=True)

@@ -7,26 +7,28 @@ from typing import Any
 
 import boto3
 import pytest
+import yaml
 from moto.server import ThreadedMotoServer
 
 from pipeline import paths
-from tests import clips
-from tests.checkouts import Checkout, copied
+from tests import checkouts, clips
+from tests.checkouts import CLIPS, Checkout
 from tests.projects import content
 
 pytest.importorskip("espeakng_loader")
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("remote")]  # fixtures are made once
 
-CLIPS = 6
 KEYS = {"AWS_ACCESS_KEY_ID": "rawmsa", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1"}
 
 
 @pytest.fixture(scope="module")
 def origin(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     """A project that has run, its raw data tracked by DVC."""
-    made = copied(tmp_path_factory.mktemp("origin"), seeds=[1], epochs=1)
+    made, _ = checkouts.demo(tmp_path_factory)
     params = made.folder / "params.yaml"
-    params.write_text(params.read_text().replace("extractor: covarep", "extractor: mfcc"))
-    made.stages("demo", "--clips", str(CLIPS))
+    values = yaml.safe_load(params.read_text().replace("extractor: covarep", "extractor: mfcc"))
+    values["train"]["seeds"]["demo"] = [1]
+    params.write_text(yaml.safe_dump(values))
     made.run("dvc", "repro")
     made.run("dvc", "add", "data/raw")
     made.run("git", "config", "user.name", "test")
@@ -107,8 +109,9 @@ def test_a_data_set_more_costs_its_own_clips_though_no_clip_cache_was_pulled(pul
 
 
 def _data(checkout: Checkout) -> dict[str, bytes]:
-    """What lies in its folder data, locks apart."""
-    return {name: held for name, held in content(checkout.folder / paths.DATA).items() if not name.startswith(".lock")}
+    """What lies in its folder data, but for what a run keeps there for itself."""
+    own = (".lock", paths.CHECKED.name)
+    return {name: held for name, held in content(checkout.folder / paths.DATA).items() if not name.startswith(own)}
 
 
 def _ran(printed: str) -> list[str]:

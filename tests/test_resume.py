@@ -299,6 +299,7 @@ train.run()
 """
 
 
+@pytest.mark.slow
 def test_a_training_that_was_killed_gives_the_same_files_when_it_is_run_again(
     trainable: Path, in_process: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

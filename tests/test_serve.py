@@ -411,6 +411,7 @@ def command(folder: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[st
         process.wait()
 
 
+@pytest.mark.slow
 def test_the_command_says_what_predict_says(project: Path) -> None:
     clip = videos.make(Path("a.mp4"), seconds=5.5, tone=440)
     Path("text.mp4").write_text("no video")

@@ -11,7 +11,7 @@ from model import train
 from pipeline import features, params, paths
 from pipeline.datasets import ingest
 from pipeline.errors import CacheError
-from pipeline.execution import cache, shared
+from pipeline.execution import cache, fingerprint, shared
 from tests import clips
 from tests.projects import content
 from tests.test_remote import KEYS, s3  # noqa: F401  a fixture
@@ -60,7 +60,7 @@ def put(store: cache.Store, key: str, folder: bool) -> None:
 def test_an_entry_of_one_machine_is_found_on_another(
     folder: bool, storage: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    key, other = cache.key(clip=1), cache.key(clip=2)
+    key, other = fingerprint.key(clip=1), fingerprint.key(clip=2)
     machine("first", tmp_path, monkeypatch)
     put(cache.Store("runs"), key, folder)
     expected = content(tmp_path / "first")
@@ -78,7 +78,7 @@ def test_an_entry_of_one_machine_is_found_on_another(
 
 def test_an_entry_without_its_hash_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(shared.VARIABLE, f"file://{tmp_path}/storage")
-    key = cache.key(clip=1)
+    key = fingerprint.key(clip=1)
     machine("first", tmp_path, monkeypatch)
     put(cache.Store("audio"), key, False)
     (tmp_path / f"storage/audio/{key[:2]}/{key}.sha256").unlink()  # as while it is being written
@@ -93,7 +93,7 @@ def test_a_damaged_shared_entry_is_said_and_made_again(
     fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv(shared.VARIABLE, f"file://{tmp_path}/storage")
-    key = cache.key(clip=1)
+    key = fingerprint.key(clip=1)
     machine("first", tmp_path, monkeypatch)
     put(cache.Store("runs"), key, True)
     whole = content(tmp_path / "storage")
@@ -114,7 +114,7 @@ def test_storage_that_cannot_be_had_is_told_and_nothing_is_lost(
     machine("first", tmp_path, monkeypatch)
     (tmp_path / "storage").write_text("a file")
     monkeypatch.setenv(shared.VARIABLE, f"file://{tmp_path}/storage")
-    key = cache.key(clip=1)
+    key = fingerprint.key(clip=1)
     with pytest.raises(CacheError, match=r"shared cache file:.*storage/audio \(RAWMSA_SHARED_CACHE\) cannot be used: "):
         put(cache.Store("audio"), key, False)
     monkeypatch.setenv(shared.VARIABLE, "nowhere://lab")

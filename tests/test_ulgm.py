@@ -283,7 +283,7 @@ def test_the_class_of_a_zero_label(zeros: str, centre_of_positives: float):
 
 def test_weights_by_hand():
     ulgm, clips = made(("text", "audio")), batch("abc", [1.0, -2.0, 0.5], audio=[1, 0, 1])
-    u = {"text": torch.tensor([1.0, -1.0, 2.5]), "audio": torch.tensor([2.0, 0.0, 0.5])}
+    u = {"text": torch.tensor([1.0, -3.0, 2.5]), "audio": torch.tensor([2.0, 0.0, 0.5])}
     found = ulgm.weights(clips, u, training=True)
     assert found["text"].tolist() == pytest.approx([0.0, math.tanh(1.0), math.tanh(2.0)])
     assert found["audio"].tolist() == pytest.approx([math.tanh(1.0), 0.0, 0.0])  # clip b has no audio

@@ -59,6 +59,7 @@ def devices_of(_: int) -> str | None:
     return os.environ.get("CUDA_VISIBLE_DEVICES")
 
 
+@pytest.mark.slow
 def test_each_fault_costs_one_task() -> None:
     outcomes = run([0, "crash", 2, "hang", 4, "refuse", 6, "eat", 8, "fail", 10, 11, 12])
     assert [o.value for o in outcomes] == [0, None, 4, None, 16, None, 36, None, 64, None, 100, 121, 144]

@@ -13,7 +13,7 @@ from pipeline.datasets import Clip, Dataset, Refusal, Shares
 from pipeline.datasets.facts import Counts, Facts, Segment, examine
 from pipeline.datasets.split import shared
 from pipeline.errors import DatasetError, MediaError, Reason, StageError, coded
-from pipeline.execution import cache
+from pipeline.execution import cache, fingerprint
 from pipeline.tables import ClipRow, DatasetFacts, LabelRow, RefusedRow, TextRow
 
 ALWAYS_TOLD = (Reason.DATA_SET, Reason.COLUMN)  # reasons that concern a whole data set
@@ -35,7 +35,7 @@ def run(options: Params, part: cache.Part | None = None) -> None:
     sets, refused = _sets(options.split)
     segments = [segment for dataset in sets for clip in dataset.clips if (segment := _segment(dataset, clip))]
     if part:
-        segments = [segment for segment in segments if part.holds(cache.key(path=segment.path.as_posix()))]
+        segments = [segment for segment in segments if part.holds(fingerprint.key(path=segment.path.as_posix()))]
     found, counts = examine(segments, media.Limits(**options.model_dump(exclude={"split"})), note=part is None)
     if part:
         print(

@@ -329,7 +329,7 @@ def opened(path: Path, spare: Path) -> Iterator[Any]:
     if why := _unfit():
         raise DatasetError(
             f"{path} is not read: pickles can be harmful, and the guards against it need pickle._Unpickler, which Python "
-            f"{platform.python_version()} lacks or has changed ({why}). Use Python 3.11, 3.12 or 3.13."
+            f"{platform.python_version()} lacks or has changed ({why}). Use Python 3.11 to 3.13."
         )
     with path.open("rb") as file, tempfile.TemporaryFile(dir=spare) as copies:
         try:
