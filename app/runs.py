@@ -103,13 +103,14 @@ def compare(first: Run, second: Run) -> dict[str, Any]:
     first, of the metrics that are numbers in both}."""
     truth = _test_labels()
     metrics = _pairs(_metrics(first, truth), _metrics(second, truth))
-    numbers = {key: pair for key, pair in metrics.items() if all(isinstance(value, int | float) for value in pair)}
     return {
         "runs": [{"run": run.name, "key": run.key} for run in (first, second)],
         "parameters": _differing(first.made.parameters, second.made.parameters),
         "versions": _differing(_versions(first), _versions(second)),
         "metrics": metrics,
-        "difference": {key: b - a for key, (a, b) in numbers.items()},
+        "difference": {
+            key: b - a for key, (a, b) in metrics.items() if isinstance(a, int | float) and isinstance(b, int | float)
+        },
     }
 
 
@@ -236,11 +237,11 @@ def _test_labels() -> Truth:
     return labels
 
 
-def _pairs(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, list[Any]]:
+def _pairs(first: Mapping[str, object], second: Mapping[str, object]) -> dict[str, list[object]]:
     return {key: [first.get(key), second.get(key)] for key in dict.fromkeys((*first, *second))}
 
 
-def _differing(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, list[Any]]:
+def _differing(first: Mapping[str, object], second: Mapping[str, object]) -> dict[str, list[object]]:
     return {key: pair for key, pair in _pairs(first, second).items() if pair[0] != pair[1]}
 
 
@@ -273,7 +274,7 @@ def _cells(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _side_by_side(
-    title: str, headings: Sequence[str], rows: Mapping[str, Sequence[Any]], difference: Mapping[str, float] | None
+    title: str, headings: Sequence[str], rows: Mapping[str, Sequence[object]], difference: Mapping[str, float] | None
 ) -> "Table":
     from rich import box
     from rich.table import Table
@@ -292,7 +293,7 @@ def _signed(value: float | None) -> str:
     return f"{value:+d}" if isinstance(value, int) else f"{value:+.3f}"
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     """A value in a cell; "-" for none."""
     if value is None:
         return "-"

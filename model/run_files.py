@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 from model.training.hyper import Hyper
 from pipeline import params, tables
 from pipeline.errors import TableError
-from pipeline.tables import Column
+from pipeline.tables import FeatureMetadata, Policy, Statistics
 
 RUN = "run.json"
 WEIGHTS = "weights.safetensors"
@@ -26,21 +26,6 @@ class _Record(BaseModel):
     """Fields that a newer version adds are kept."""
 
     model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
-
-
-class Statistics(_Record):
-    """Mean and standard deviation of each column of a modality, over the train split."""
-
-    mean: list[float]
-    std: list[float]
-
-
-class Policy(_Record):
-    """The block `assemble` of params.yaml, as the frames of the training table were made with it."""
-
-    aligned: bool = False
-    pool: dict[str, int] = {}
-    max_frames: dict[str, int | None] = {}
 
 
 class ValidScores(_Record):
@@ -105,9 +90,9 @@ class Setup(_Record):
         """Tokens that a clip has at most."""
         return int(self.extraction["text"]["max_tokens"])
 
-    def extracted(self, modality: str) -> list[Column]:
-        """The columns that the extractor of audio or vision made, before they were shaped for the network."""
-        return [Column(**column) for column in self.extraction[modality]["columns"]]
+    def recorded(self, modality: str) -> FeatureMetadata:
+        """The extractor of audio or vision and its columns, before they were shaped for the network. Raises TableError."""
+        return tables.checked(FeatureMetadata, self.extraction[modality], f"{self.name}: extraction.{modality}")
 
 
 class RunRecord(Setup):

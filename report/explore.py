@@ -14,9 +14,9 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline import paths, tables
-from pipeline.tables import MODALITIES, UNIMODAL
+from pipeline.tables import MODALITIES, UNIMODAL, Word
 from report import player, plots, tracks
-from report.facts import Dataset, Row, Run, ulabels
+from report.facts import Dataset, Run, ulabels
 from report.tables import model_name
 from report.tracks import Modality
 
@@ -174,12 +174,12 @@ def _json(found: object) -> str:
     return json.dumps(found, separators=(",", ":"), allow_nan=False)
 
 
-def _words(data: Dataset) -> dict[str, list[Row]]:
+def _words(data: Dataset) -> dict[str, list[Word]]:
     path = paths.transcripts(data.name)
     if not path.is_file():
         return {}
     found = tables.read(path, ["id", "words"]).to_pylist()
-    return {row["id"]: row["words"] for row in found}
+    return {row["id"]: [Word(**word) for word in row["words"]] for row in found}
 
 
 def _groups(data: Dataset) -> list[Predictor]:

@@ -1,7 +1,6 @@
 """What the stages left behind, one Dataset for each data set; nothing here decides what is shown."""
 
 import csv
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from model.measures import experiment_files
 from model.measures.experiment_files import AnyExperiment
 from model.run_files import RunRecord
 from pipeline import conventions, paths, tables
+from pipeline.flags import Flagged
 from report.tracks import VOICING
 
 Row = dict[str, Any]
@@ -164,11 +164,7 @@ def _extraction(path: Path) -> Extraction:
         present=Share(sum(sum(row["mask"]) for row in rows), sum(row["n_frames"] for row in rows)),
         voiced=_voiced(path),
         failed=[{"id": row["id"], "reason": row["reason"]} for row in rows if row["status"] == "failed"],
-        flags={
-            row["id"]: [re.sub(r"\d+ frames", "some frames", flag) for flag in row["flags"]]
-            for row in rows
-            if row["flags"]
-        },
+        flags={row["id"]: [Flagged.parse(flag).uncounted for flag in row["flags"]] for row in rows if row["flags"]},
     )
 
 

@@ -10,8 +10,9 @@ from typing import NotRequired, TypedDict
 import numpy as np
 
 from pipeline.assemble import align
+from pipeline.tables import Word
 from pipeline.vision import landmarks
-from report.tracks import Modality, Row
+from report.tracks import Modality
 
 LONGEST = 3000  # values of a track; a longer one is thinned
 COVAREP = ("MCEP_0", "NAQ", "Rd")  # beside F0
@@ -63,16 +64,16 @@ class Playable(TypedDict):
 
 def content(
     seconds: float,
-    words: Sequence[Row],
+    words: Sequence[Word],
     audio: Modality | None,
     vision: Modality | None,
     size: tuple[int, int] | None,
 ) -> Playable:
-    """words: of tables.TRANSCRIPTS. size: the picture's width and height in pixels; None: unknown."""
+    """size: the picture's width and height in pixels; None: unknown."""
     return {
         "seconds": _time(seconds),
         "timed": align.timed(words),
-        "words": [(word["word"], _known(word["start"]), _known(word["end"])) for word in words],
+        "words": [(word.word, _known(word.start), _known(word.end)) for word in words],
         "audio": None if audio is None else _frames(audio, list(_voice(audio)), audio.voiced),
         "vision": None
         if vision is None

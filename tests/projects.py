@@ -91,7 +91,7 @@ def features(dataset: str, modality: str, names: list[str], frames: dict[str, np
     ]  # fmt: skip
     columns = [{"name": name, "unit": "", "kind": "value"} for name in names]
     schema = tables.features_schema(len(names))
-    write_features(modality, dataset, tables.rows(schema, records), {"columns": columns})
+    write_features(modality, dataset, tables.rows(schema, records), {"extractor": "made", "columns": columns})
 
 
 def content(path: Path) -> dict[str, bytes]:
@@ -102,12 +102,16 @@ def content(path: Path) -> dict[str, bytes]:
 def write_features(modality: str, dataset: str, table: pa.Table, metadata: dict[str, Any]) -> None:
     """The shards of these rows, as the stages would have cut them."""
     start = 0
-    for some in shards.split([{"id": id, "seconds": 1.0} for id in table["id"].to_pylist()]):
+    for some in shards.split([_clip(dataset, id) for id in table["id"].to_pylist()]):
         part = table.slice(start, len(some))
         start += len(some)
         noted = {"first": shards.first(some), "key": fingerprint.key(rows=repr(part.to_pylist()), metadata=metadata)}
         file = paths.features(modality, dataset) / f"{shards.name(some)}.parquet"
         tables.write(file, part, {**metadata, tables.SHARD: noted})
+
+
+def _clip(dataset: str, id: str) -> tables.ClipRow:
+    return tables.ClipRow(dataset=dataset, id=id, video_id=id, clip_id="", seconds=1.0)
 
 
 def record(dataset: str = "made", seed: int = 1, **changes: Any) -> RunRecord:

@@ -20,7 +20,16 @@ DVC = yaml.safe_load((ROOT / "dvc.yaml").read_text())
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
 README = (ROOT / "README.md").read_text()
 FLOORS = ("rawmsa", "stages", "app", "report", "model", "pipeline")  # each imports from those below it alone
-GROUND = ("blocks", "errors", "files", "params", "paths", "execution", "tables")  # of pipeline: what its rooms stand on
+GROUND = (
+    "blocks",
+    "errors",
+    "files",
+    "flags",
+    "params",
+    "paths",
+    "execution",
+    "tables",
+)  # of pipeline: what its rooms stand on
 EXTRAS = (
     "mediapipe",
     "opensmile",

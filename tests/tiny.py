@@ -13,11 +13,11 @@ from transformers import BertConfig, BertModel
 
 from model.networks.ulgm import Settings
 from model.records import Dims
-from model.run_files import Statistics
 from model.settings import DEFAULTS, Network
 from model.training.batch import Clips
 from model.training.hyper import Fit, Group, Hyper, merged
 from pipeline import paths, tables
+from pipeline.tables import Statistics
 
 WIDTHS = {"audio": 3, "vision": 5}
 BERT = BertConfig(

@@ -13,8 +13,8 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from model.records import Batch
-from model.run_files import Statistics
 from pipeline import tables
+from pipeline.tables import Statistics
 
 
 class Clips:
