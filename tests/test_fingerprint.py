@@ -20,6 +20,7 @@ COMMON = {
     "pipeline.errors",
     "pipeline.execution.platform",
     "pipeline.files",
+    "pipeline.flags",
     "pipeline.media",
     "pipeline.tables.frames",
 }
