@@ -6,7 +6,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from model.training.hyper import Hyper
-from pipeline import params, tables
+from pipeline import tables
+from pipeline.blocks import flat
 from pipeline.errors import TableError
 from pipeline.tables import FeatureMetadata, Policy, Statistics
 
@@ -112,7 +113,7 @@ class RunRecord(Setup):
     def parameters(self) -> dict[str, JsonValue]:
         """Everything that decided the run except versions, by dotted keys."""
         left_out = {*RunRecord.model_fields} - {*Setup.model_fields} | {*DERIVED, "versions"}
-        return params.flat({key: value for key, value in content(self).items() if key not in left_out})
+        return flat({key: value for key, value in content(self).items() if key not in left_out})
 
 
 def published(folder: Path) -> bool:

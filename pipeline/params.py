@@ -18,6 +18,7 @@ from pydantic import (
 
 from pipeline import paths
 from pipeline.blocks import Block, Share
+from pipeline.blocks import flat as flat  # params.flat, for who has params
 from pipeline.errors import ParamsError
 
 T = TypeVar("T")
@@ -108,21 +109,10 @@ def _parsed(text: str) -> dict[str, Any]:
     return dict(yaml.load(text, LOADER))  # noqa: S506  a SafeLoader, see above
 
 
-def flat(nested: Mapping[str, object]) -> dict[str, Any]:
-    """The innermost values by their dotted keys, as DVC writes them: {"a": {"b": 1}} -> {"a.b": 1}."""
-    found: dict[str, Any] = {}
-    for key, value in nested.items():
-        if isinstance(value, Mapping):
-            found |= {f"{key}.{inner}": deepest for inner, deepest in flat(value).items()}
-        else:
-            found[key] = value
-    return found
-
-
-def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
+def nested(dotted: Mapping[str, Any]) -> dict[str, Any]:
     """The other way."""
     found: dict[str, Any] = {}
-    for key, value in flat.items():
+    for key, value in dotted.items():
         *outer, last = key.split(".")
         place = found
         for name in outer:
