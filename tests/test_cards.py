@@ -121,6 +121,7 @@ def test_no_card_tells_a_path_or_a_clip(trained: Path) -> None:
     assert not [row for row in rows if row["id"] in told or row["video_id"] in told]
 
 
+@pytest.mark.slow
 def test_the_door_writes_the_same_bytes_again_and_no_card_of_a_run_that_is_gone(trained: Path) -> None:
     door.main()
     first = projects.content(paths.REPORT)

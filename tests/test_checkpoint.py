@@ -49,6 +49,22 @@ def _train(place: Path, folder: Path, seed: int = 7) -> Path:
     return folder
 
 
+def test_a_run_is_trained_on_train_and_chosen_with_valid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    given: list[Any] = []
+    fit = run.fit
+
+    def spied(network: Any, seen: Any, held_out: Any, *rest: Any) -> Any:
+        given.extend([seen, held_out])
+        return fit(network, seen, held_out, *rest)
+
+    monkeypatch.setattr(run, "fit", spied)
+    _train(tmp_path, tmp_path / "run")
+    made = tiny.table()
+    split = dict(zip(made["id"].to_pylist(), made["split"].to_pylist(), strict=True))
+    shown = [[split[id] for id in clips.batch(range(len(clips))).ids] for clips in given]
+    assert shown == [["train"] * 12, ["valid"] * 4]
+
+
 def test_a_saved_run_predicts_the_same_again(folder: Path):
     kept = tables.read(folder / "predictions.parquet")
     assert predict(folder, tiny.table(absent=[(3, "audio"), (4, "text")]), NO_ENCODER).sort_by("id").equals(kept)
@@ -184,6 +200,7 @@ def _bytes(folder: Path) -> dict[str, bytes]:
     return {str(file.relative_to(folder)): file.read_bytes() for file in sorted(folder.rglob("*")) if file.is_file()}
 
 
+@pytest.mark.slow
 def test_the_stages_end_to_end(project: Path, capsys: pytest.CaptureFixture[str]):
     train.run()
     assert "2 runs, computed 2, from cache 0, weights kept 1" in capsys.readouterr().out

@@ -210,6 +210,7 @@ def test_what_is_not_finite_becomes_neutral_and_is_flagged(
     assert extract(clip, "mosi5").flags == ()
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_same_bytes(voice: np.ndarray, found: analysis.Analysis, tmp_path: Path) -> None:
     np.save(tmp_path / "voice.npy", voice)
     code = (
@@ -222,6 +223,7 @@ def test_two_processes_give_the_same_bytes(voice: np.ndarray, found: analysis.An
     assert done.stdout.strip() == hashlib.sha256(found.x.tobytes()).hexdigest()
 
 
+@pytest.mark.slow
 def test_where_a_long_sound_is_cut_into_blocks_shows_in_no_value(monkeypatch: pytest.MonkeyPatch) -> None:
     voices = [
         glottis.voice((100, 180), rd, vowel, seconds=4.0, silent=[(0.5, 1.2)], noise=0.02).sound for rd, vowel in TURNS
@@ -268,6 +270,7 @@ def test_noise_and_silence_do_not_creak() -> None:
 
 
 @pytest.mark.skipif(not any(SHARED.glob("*.npz")), reason="COVAREP's own values of real clips are not here")
+@pytest.mark.slow
 def test_real_clips_agree_with_covarep() -> None:
     """The aims of benchmarks/covarep.py, or what is reached of them less .05, where docs/covarep.md says why it falls short."""
     from benchmarks import covarep_agreement

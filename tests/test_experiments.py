@@ -113,6 +113,7 @@ def _cached(kind: str) -> list[Path]:
     return [path for path in (paths.cache() / kind).glob("??/*") if len(path.name) == cache.KEY_LENGTH]
 
 
+@pytest.mark.slow
 def test_tables_and_figures_from_one_grid(project: Path, capsys: pytest.CaptureFixture[str]):
     """Without vision table4 has four rows, one of them Self-MM itself, which table1, table3 and the figures share."""
     _write(_table(without=["vision"]))

@@ -69,6 +69,7 @@ def test_human_labels_flags_and_failures_are_told() -> None:
     assert data["flags"][2] == ["clip: silent sound", "transcript: silent sound", "vision: failed"]
 
 
+@pytest.mark.slow
 def test_where_texts_may_not_travel_neither_words_nor_anything_that_plays_is_told() -> None:
     film(trained(redistribute=False))
     (data,) = explored(write(films=True))

@@ -386,6 +386,7 @@ def rows(path: Path) -> list[dict[str, Any]]:
     return tables.read(path).to_pylist()
 
 
+@pytest.mark.slow
 def test_odd_names_go_the_whole_way_and_stay_as_they_are(
     project: Path, in_process: None, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -253,6 +253,7 @@ def runs(table: pa.Table, at_once: int, patch: pytest.MonkeyPatch) -> dict[str, 
     return found
 
 
+@pytest.mark.slow
 def test_the_number_of_workers_changes_no_byte(here: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
     assert runs(TABLE, 2, monkeypatch) == here
 

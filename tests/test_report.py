@@ -187,6 +187,7 @@ def test_the_page_loads_nothing_from_elsewhere() -> None:
     assert "default-src 'none'" in page  # so that what is overlooked above is refused by the browser
 
 
+@pytest.mark.slow
 def test_the_same_inputs_give_the_same_bytes_and_no_stale_plot() -> None:
     film(trained(redistribute=True))
     write()

@@ -279,6 +279,7 @@ def test_the_figures() -> None:
     assert "<br>prediction +0.71<br>text -0.27<br>vision -0.21<br>true text -1.00" in re.sub(r"\n\s*", "", page)
 
 
+@pytest.mark.slow
 def test_the_page_has_every_experiment_in_the_papers_order() -> None:
     scored("mosi")
     made(figure5(), figure4(), *(record(name) for name in ("ulgm", "table4", "table3", "table1")))

@@ -135,6 +135,7 @@ def extract(project: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
     return content(project / "data/features")
 
 
+@pytest.mark.slow
 def test_a_machine_takes_the_clips_that_another_has_done(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

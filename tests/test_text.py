@@ -61,6 +61,7 @@ def test_no_text_no_tokens() -> None:
 
 @settings(deadline=None, max_examples=100)
 @given(st.text(max_size=40), st.sampled_from([3, 8, 512]))
+@pytest.mark.slow
 def test_tokens_are_those_that_transformers_makes_of_the_words_and_of_the_whole_text(found: str, most: int) -> None:
     tokenizer = pytest.importorskip("transformers").AutoTokenizer.from_pretrained(assets.encoder("packaged"))
     words = normalise(found)

@@ -66,6 +66,7 @@ def test_a_class_without_members_keeps_its_centre():
 
 @given(st.integers(0, 2**32 - 1), st.sampled_from(sorted(tiny.PRESETS)))
 @settings_of(max_examples=25, deadline=None)
+@pytest.mark.slow
 def test_centres_kept_as_sums_are_those_of_all_clips(seed: int, preset: str):
     """Distances after many epochs, beside those to the means of all stored features, by hand and in float64."""
     rng = np.random.default_rng(seed)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+from typing_extensions import Buffer
 
 from model import run_files
 from model.encoders.vectors import FINETUNED, FROZEN
@@ -214,9 +215,9 @@ class _Sha256(io.RawIOBase):
     def writable(self) -> bool:
         return True
 
-    def write(self, data: Any) -> int:
+    def write(self, data: Buffer) -> int:
         self.sha256.update(data)
-        return len(data)
+        return memoryview(data).nbytes
 
 
 def _seen(table: pa.Table) -> str:
