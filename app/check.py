@@ -74,7 +74,7 @@ def _blocks(found: dict[str, Any]) -> Iterator[str]:
     for name in known:
         if name not in found:
             yield f"{name}: the block is missing; take it from the repository's params.yaml"
-    for name in BLOCKS.keys() & found.keys():
+    for name in (name for name in BLOCKS if name in found):
         wrong = params.faults(name, found[name], BLOCKS[name])
         yield from wrong
         if BLOCKS[name] is features.Params and not wrong:

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from app.reproduce import reproduce
-from pipeline import paths, tables, transcribe
-from pipeline.datasets.facts import GIVEN_UP
-from pipeline.errors import StageError
+from pipeline import paths, tables
+from pipeline.errors import Reason, StageError
+from pipeline.flags import Flag, Flagged
 
 FRAMES = ("audio", "vision")
 
@@ -31,9 +31,9 @@ def failed() -> Iterator[tuple[str, int]]:
     """
     if paths.REFUSED.is_file():
         reasons = tables.read(paths.REFUSED, columns=["reason"])["reason"].to_pylist()
-        yield "ingest", sum(reason.startswith(GIVEN_UP) for reason in reasons)
+        yield "ingest", sum(Reason.of(reason) is Reason.GIVEN_UP for reason in reasons)
     flags = [flag for table in _column(paths.TRANSCRIPTS, "flags") for flags in table for flag in flags]
-    yield "transcribe", sum(flag.startswith(transcribe.FAILED) for flag in flags)
+    yield "transcribe", sum(Flagged.parse(flag).flag is Flag.RECOGNITION_FAILED for flag in flags)
     for modality in FRAMES:
         yield modality, sum(column.count("failed") for column in _column(paths.FEATURES / modality, "status"))
 

@@ -5,51 +5,52 @@ The test split appears for the runs of data/runs alone, from the labels that eva
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import sys
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from model import run_files
+from model.run_files import RunRecord
 from model.training import logs
+from model.training.logs import Log
 from pipeline import params, paths, tables
-from pipeline.errors import RawmsaError
+from pipeline.errors import RawmsaError, TableError
 from pipeline.execution import cache
 from pipeline.execution.cache import RUNS, WEIGHTS
-from report.facts import DERIVED, RESULTS
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 Truth = dict[str, dict[str, float]]  # labels by data set and clip
 
-RUN = "run.json"
 SHORT = 8  # digits of a key or a revision that are shown
 SHOWN = 60  # characters of a value that are shown
 WIDEST = 1000  # characters of a line
-LOGGED = ("device", "cpus", "revision", "changed")
+LOGGED = ("python", "device", "cpus", "revision", "changed")
 COST = ("seconds", "seconds_an_epoch", "resumed_after_epoch", "peak_memory_mib", "peak_device_memory_mib")
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run: its folder in data/runs (placed) or in the cache, its run.json and its log (empty: none here)."""
+    """One run: its folder in data/runs (placed) or in the cache, its record and its log (None: none here)."""
 
     folder: Path
     placed: bool
     key: str
-    made: dict[str, Any]
-    log: dict[str, Any]
+    made: RunRecord
+    log: Log | None
 
     @property
     def name(self) -> str:
         """As in data/runs; runs of the cache may share one, and differ by key."""
-        return f"{self.made['dataset']}/{self.made['network']}-{self.made['seed']}"
+        return self.made.name
 
     @property
     def weights(self) -> bool:
-        kept = self.made.get("weights") if self.placed else cache.Store(WEIGHTS).find(self.key)
-        return bool(kept)
+        return self.made.weights if self.placed else cache.Store(WEIGHTS).find(self.key) is not None
 
 
 def records(every: bool, dataset: str | None = None, network: str | None = None) -> list[dict[str, Any]]:
@@ -59,7 +60,7 @@ def records(every: bool, dataset: str | None = None, network: str | None = None)
     return [
         _record(run, truth)
         for run in _runs(every)
-        if dataset in (None, run.made["dataset"]) and network in (None, run.made["network"])
+        if dataset in (None, run.made.dataset) and network in (None, run.made.network)
     ]
 
 
@@ -102,37 +103,44 @@ def compare(first: Run, second: Run) -> dict[str, Any]:
     first, of the metrics that are numbers in both}."""
     truth = _test_labels()
     metrics = _pairs(_metrics(first, truth), _metrics(second, truth))
-    numbers = {key: pair for key, pair in metrics.items() if all(isinstance(value, int | float) for value in pair)}
     return {
         "runs": [{"run": run.name, "key": run.key} for run in (first, second)],
-        "parameters": _differing(_parameters(first), _parameters(second)),
+        "parameters": _differing(first.made.parameters, second.made.parameters),
         "versions": _differing(_versions(first), _versions(second)),
         "metrics": metrics,
-        "difference": {key: b - a for key, (a, b) in numbers.items()},
+        "difference": {
+            key: b - a for key, (a, b) in metrics.items() if isinstance(a, int | float) and isinstance(b, int | float)
+        },
     }
 
 
 def _runs(every: bool) -> list[Run]:
     """By data set, network and seed, those of data/runs before the others."""
-    placed = [_run(file, tables.read_json(file).get("key", ""), True) for file in paths.RUNS.glob(f"*/*/{RUN}")]
-    known = {run.key for run in placed}
-    entries = cache.Store(RUNS).root.glob(f"??/{'[0-9a-f]' * cache.KEY_LENGTH}/{cache.CONTENT}/{RUN}") if every else ()
-    cached = [_run(file, file.parents[1].name, False) for file in entries if file.parents[1].name not in known]
+    records = {file.parent: run_files.read(file.parent) for file in paths.RUNS.glob(f"*/*/{run_files.RUN}")}
+    placed = [Run(folder, True, made.key, made, logs.read(made.key)) for folder, made in records.items()]
     return sorted(
-        placed + cached,
+        placed + (list(_cached({run.key for run in placed})) if every else []),
         key=lambda run: (
-            run.made["dataset"],
-            run.made["network"],
+            run.made.dataset,
+            run.made.network,
             not run.placed,
             _changes(run),
-            run.made["seed"],
+            run.made.seed,
             run.key,
         ),
     )
 
 
-def _run(file: Path, key: str, placed: bool) -> Run:
-    return Run(file.parent, placed, key, tables.read_json(file), logs.read(key))
+def _cached(known: Collection[str]) -> Iterator[Run]:
+    """The runs of the cache that have other keys. A record that does not fit this version is left out with a warning."""
+    for file in cache.Store(RUNS).root.glob(f"??/{'[0-9a-f]' * cache.KEY_LENGTH}/{cache.CONTENT}/{run_files.RUN}"):
+        folder, key = file.parent, file.parents[1].name
+        if key in known:
+            continue
+        try:
+            yield Run(folder, False, key, run_files.read(folder), logs.read(key))
+        except TableError as error:
+            print(f"runs: a run of the cache is left out: {error}", file=sys.stderr)
 
 
 def _named(name: str, runs: Sequence[Run]) -> Run:
@@ -159,39 +167,42 @@ def _record(run: Run, truth: Truth) -> dict[str, Any]:
         "run": run.name,
         "key": run.key,
         "placed": run.placed,
-        **{name: made.get(name) for name in ("dataset", "network", "seed", "preset", "values")},
-        "changes": params.flat(made.get("changes", {})),
-        "valid_mae": made["valid"]["mae"],
-        "best_epoch": made["best_epoch"],
-        "epochs": made["epochs"],
+        "dataset": made.dataset,
+        "network": made.network,
+        "seed": made.seed,
+        "preset": made.preset,
+        "values": made.values,
+        "changes": params.flat(made.changes),
+        "valid_mae": made.valid.mae,
+        "best_epoch": made.best_epoch,
+        "epochs": made.epochs,
         "test_mae": _test(run, truth).get("mae"),
         "weights": run.weights,
-        **{name: log.get(name) for name in ("started", "seconds", "revision", "changed")},
+        "started": log and log.started,
+        "seconds": log and log.seconds,
+        "revision": log and log.revision,
+        "changed": log and log.changed,
     }
 
 
 def _changes(run: Run) -> str:
-    return _text(params.flat(run.made.get("changes", {})))
-
-
-def _parameters(run: Run) -> dict[str, Any]:
-    """All that decided a run, but for versions."""
-    return params.flat({key: value for key, value in run.made.items() if key not in (*RESULTS, *DERIVED, "versions")})
+    return _text(params.flat(run.made.changes))
 
 
 def _versions(run: Run) -> dict[str, Any]:
-    packages = run.log.get("versions", {}) | run.made["versions"]
-    return {**packages, "python": run.log.get("python"), **{name: run.log.get(name) for name in LOGGED}}
+    log = run.log.model_dump() if run.log else {}
+    return {**log.get("versions", {}), **run.made.versions, **{name: log.get(name) for name in LOGGED}}
 
 
 def _metrics(run: Run, truth: Truth) -> dict[str, Any]:
+    log = run.log.model_dump() if run.log else {}
     return {
-        "validation mae": run.made["valid"]["mae"],
-        "validation corr": run.made["valid"]["corr"],
-        "best epoch": run.made["best_epoch"],
-        "epochs": run.made["epochs"],
+        "validation mae": run.made.valid.mae,
+        "validation corr": run.made.valid.corr,
+        "best epoch": run.made.best_epoch,
+        "epochs": run.made.epochs,
         **{f"test {name}": value for name, value in _test(run, truth, whole=True).items()},
-        **{name.replace("_", " "): run.log.get(name) for name in COST if run.log.get(name) is not None},
+        **{name.replace("_", " "): log[name] for name in COST if log.get(name) is not None},
     }
 
 
@@ -203,14 +214,14 @@ def _test(run: Run, truth: Truth, whole: bool = False) -> dict[str, float | None
 
     from model.measures import metrics
 
-    labels = truth.get(run.made["dataset"], {})
-    found = tables.read(run.folder / "predictions.parquet", ["id", "fusion"]).to_pylist()
+    labels = truth.get(run.made.dataset, {})
+    found = tables.read(run.folder / run_files.PREDICTIONS, ["id", "fusion"]).to_pylist()
     pairs = np.array([(row["fusion"], labels[row["id"]]) for row in found if row["id"] in labels], np.float32).reshape(
         -1, 2
     )
     if not len(pairs):
         return {}
-    convention = run.made["convention"]
+    convention = run.made.convention
     if whole:
         return metrics.score(convention, pairs[:, 0], pairs[:, 1])
     return {"mae": metrics.mae(*metrics.comparable(convention, pairs[:, 0], pairs[:, 1]))}
@@ -226,11 +237,11 @@ def _test_labels() -> Truth:
     return labels
 
 
-def _pairs(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, list[Any]]:
+def _pairs(first: Mapping[str, object], second: Mapping[str, object]) -> dict[str, list[object]]:
     return {key: [first.get(key), second.get(key)] for key in dict.fromkeys((*first, *second))}
 
 
-def _differing(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, list[Any]]:
+def _differing(first: Mapping[str, object], second: Mapping[str, object]) -> dict[str, list[object]]:
     return {key: pair for key, pair in _pairs(first, second).items() if pair[0] != pair[1]}
 
 
@@ -263,7 +274,7 @@ def _cells(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _side_by_side(
-    title: str, headings: Sequence[str], rows: Mapping[str, Sequence[Any]], difference: Mapping[str, float] | None
+    title: str, headings: Sequence[str], rows: Mapping[str, Sequence[object]], difference: Mapping[str, float] | None
 ) -> "Table":
     from rich import box
     from rich.table import Table
@@ -282,7 +293,7 @@ def _signed(value: float | None) -> str:
     return f"{value:+d}" if isinstance(value, int) else f"{value:+.3f}"
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     """A value in a cell; "-" for none."""
     if value is None:
         return "-"

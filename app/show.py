@@ -11,8 +11,9 @@ import numpy as np
 from pipeline import params, paths, tables
 from pipeline.datasets.refusal import printable
 from pipeline.errors import RawmsaError
+from pipeline.tables import ClipRow, LabelRow
 from report import clip, plots, tracks
-from report.tracks import Row, Tracks
+from report.tracks import Tracks
 
 LONGEST = 200  # bytes of a file's name; file systems take 255
 
@@ -43,7 +44,7 @@ def _file_name(name: str) -> str:
     return f"{cut}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
-def _print(row: Row, found: Tracks) -> None:
+def _print(row: ClipRow, found: Tracks) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -55,7 +56,7 @@ def _print(row: Row, found: Tracks) -> None:
     Console().print(table)
 
 
-def _facts(row: Row, found: Tracks) -> Iterator[tuple[str, str]]:
+def _facts(row: ClipRow, found: Tracks) -> Iterator[tuple[str, str]]:
     yield "clip", found.name
     yield "seconds", f"{found.seconds:.2f}"
     if found.audio and (voiced := found.audio.voiced) is not None:
@@ -65,22 +66,21 @@ def _facts(row: Row, found: Tracks) -> Iterator[tuple[str, str]]:
     if found.vision:
         there = found.vision.there
         yield "face", f"{there.mean():.0%} of {len(there):,} frames"
-    yield "words", f"{len(found.words)}: {' '.join(word['word'] for word in found.words)}"
+    yield "words", f"{len(found.words)}: {' '.join(word.word for word in found.words)}"
     yield from _sentiment(row)
-    if odd := [*row["flags"], *found.notes]:
+    if odd := [*map(str, row.flags), *found.notes]:
         yield "odd", ", ".join(odd)
 
 
-def _sentiment(row: Row) -> Iterator[tuple[str, str]]:
+def _sentiment(row: ClipRow) -> Iterator[tuple[str, str]]:
     """The label and every network's prediction, where there are any."""
-    labels = tables.read(paths.LABELS, clip=row["id"]).to_pylist()
-    for label in labels:
-        if label["dataset"] == row["dataset"] and label["label"] is not None:
-            yield "label", f"{label['label']:+.2f} ({label['split']})"
-    predictions = tables.read(paths.PREDICTIONS, clip=row["id"]).to_pylist() if paths.PREDICTIONS.is_file() else []
+    for label in tables.read_rows(LabelRow, paths.LABELS, row.id):
+        if label.dataset == row.dataset and label.label is not None:
+            yield "label", f"{label.label:+.2f} ({label.split})"
+    predictions = tables.read(paths.PREDICTIONS, clip=row.id).to_pylist() if paths.PREDICTIONS.is_file() else []
     seeds: dict[str, list[float]] = {}
     for found in predictions:
-        if found["dataset"] == row["dataset"]:
+        if found["dataset"] == row.dataset:
             seeds.setdefault(f"{found['network']} trained on {found['trained_on']}", []).append(found["prediction"])
     for network, values in seeds.items():
         yield "prediction", f"{np.mean(values):+.2f} by {network}, mean of seeds: {len(values)}"

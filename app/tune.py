@@ -17,9 +17,10 @@ from optuna.storages.journal import JournalFileBackend
 from pydantic import Field, NonNegativeInt, PositiveInt
 
 from model import run_files, settings
+from model.settings import Choice
 from model.training import jobs
 from model.training.hyper import merged
-from model.training.jobs import Choice, Source, Task
+from model.training.jobs import Source, Task
 from pipeline import params, paths, tables
 from pipeline.errors import ParamsError, StageError
 from pipeline.execution import cache
@@ -60,7 +61,7 @@ class Search:
     def hyper(self, changes: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
         """The block that the data set takes, and all hyper-parameters with these dotted changes, as dotted keys."""
         metadata = self.source.metadata
-        block, hyper = jobs.hyper_of(
+        block, hyper = settings.hyper_of(
             self.network, self.choice, self.source.dataset, metadata["convention"], params.nested(changes)
         )
         return block, params.flat(hyper.model_dump())
@@ -232,9 +233,9 @@ def _rows(draw: Draw) -> list[dict[str, Any]]:
     for task in draw.tasks:
         row = {"draw": draw.index, "seed": task.job.seed, **draw.values, "key": task.key}
         if folder := cache.Store(RUNS).find(task.key):
-            made = run_files.describe(folder)
-            row |= {f"valid_{name}": made["valid"][name] for name in ("mae", "corr")}
-            row |= {name: made[name] for name in ("best_epoch", "epochs")}
+            made = run_files.read(folder)
+            row |= {"valid_mae": made.valid.mae, "valid_corr": made.valid.corr}
+            row |= {"best_epoch": made.best_epoch, "epochs": made.epochs}
         rows.append(row)
     return rows
 

@@ -270,19 +270,19 @@ def _ours(benchmark: Benchmark, choice: jobs.Choice, seed: int) -> peer_table.Re
 def _of_cache(task: jobs.Task) -> peer_table.Result:
     """What the cache holds of a run: its test predictions with their labels, best epoch, seconds and memory."""
     folder = cache.Store(jobs.RUNS).path(task.key)
-    described, log = run_files.describe(folder), logs.read(task.key)
+    record, log = run_files.read(folder), logs.read(task.key)
     predicted = tables.read(folder / run_files.PREDICTIONS).to_pylist()
     table = tables.read_arrow(task.job.table)
     labels = dict(zip(table["id"].to_pylist(), table["label"].to_pylist(), strict=True))
     tested = [row for row in predicted if row["split"] == "test"]
     return {
         "key": task.key,
-        "versions": described["versions"],
+        "versions": record.versions,
         "predictions": [row["fusion"] for row in tested],
         "labels": [labels[row["id"]] for row in tested],
-        "best_epoch": described["best_epoch"],
-        "seconds_an_epoch": log.get("seconds_an_epoch"),
-        "peak_mib": log.get("peak_memory_mib"),
+        "best_epoch": record.best_epoch,
+        "seconds_an_epoch": log and log.seconds_an_epoch,
+        "peak_mib": log and log.peak_memory_mib,
     }
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from model.measures import metrics
+from model.measures.results import Summary, summary
 from pipeline import conventions
 from report.tables import MEAN, Table, cell, markdown
 
@@ -62,17 +63,17 @@ def comparison(convention: str, peers: Sequence[Result], rows: Mapping[str, Sequ
     peer = _scores(convention, peers)
     for name, results in rows.items():
         found = _scores(convention, results)
-        mae, corr = (found[metric] - peer[metric] for metric in ("mae", "corr"))
+        mae, corr = (found.means[metric] - peer.means[metric] for metric in ("mae", "corr"))
         line = f"{name}: MAE {mae:+.3f}, Corr {corr:+.3f} against MMSA's"
         if len(peers) > 1:
-            good = mae <= peer["std"]["mae"] and -corr <= peer["std"]["corr"]
+            good = mae <= peer.std["mae"] and -corr <= peer.std["corr"]
             line += f": {'no worse' if good else 'worse'} by more than one standard deviation of MMSA's over seeds"
         lines.append(f"{line}.")
     return lines
 
 
-def _scores(convention: str, results: Sequence[Result]) -> dict[str, Any]:
-    return metrics.summary([_score(convention, result) for result in results])
+def _scores(convention: str, results: Sequence[Result]) -> Summary:
+    return summary([_score(convention, result) for result in results])
 
 
 def _score(convention: str, result: Result) -> metrics.Scores:

@@ -13,6 +13,7 @@ from model.records import BRANCHES, Batch
 from model.training import checkpoint, jobs, predict
 from model.training.batch import Clips
 from model.training.fit import fit, seeded
+from model.training.run import setup_of
 from pipeline import tables
 
 EPOCHS = 3  # of training before the batch that is compared, so that u-labels and stored features are real ones
@@ -90,11 +91,9 @@ def trained(dataset: str) -> tuple[Network, Clips]:
     torch.set_num_threads(1)
     seeded(SEED)
     bert = load_bert(job.encoder, pooler=False)
-    width = bert.config.hidden_size
-    made = {"network": "self_mm", "hyper": job.hyper.model_dump(), "text_width": width, "precision": job.precision}
-    run = {**source.metadata, **made}
-    network = checkpoint.network_of(run, bert)
-    train, valid = (predict.clips_for(run, tables.read_arrow(source.file), split) for split in ("train", "valid"))
+    setup = setup_of(job, source.metadata, bert, None, 0)
+    network = checkpoint.network_of(setup, bert)
+    train, valid = (predict.clips_for(setup, tables.read_arrow(source.file), split) for split in ("train", "valid"))
     fit(network, train, valid, job.hyper.groups, job.hyper.fit, SEED)
     return network, train
 

@@ -43,6 +43,7 @@ from model.training.batch import Clips
 from model.training.fit import device, fit, forward, precision, seeded
 from model.training.hyper import Fit
 from model.training.predict import clips_for
+from model.training.run import Job, setup_of
 from pipeline import assets, paths, tables
 from pipeline.execution import workers
 from pipeline.mmsa import exporting
@@ -111,15 +112,13 @@ def measure(asked: Asked) -> Cost:
     block, hyper = jobs.hyper_of("self_mm", choice, asked.shape, "mosi", changes)
     seeded(SEED)
     bert = load_bert(asked.encoder, pooler=False)
-    described = {
-        **tables.metadata(table),
-        "network": "self_mm",
-        "hyper": hyper.model_dump(),
-        "text_width": bert.config.hidden_size,
-        "precision": precision("auto"),
-    }
-    network = checkpoint.network_of(described, bert)
-    seen, held_out = (clips_for(described, table, split) for split in ("train", "valid"))
+    job = Job(
+        file, "self_mm", asked.preset, "mmsa", block, changes=changes, hyper=hyper, seed=SEED, encoder=asked.encoder,
+        vectors=None, threads=1, processes=1, precision=precision("auto"),
+    )  # fmt: skip
+    setup = setup_of(job, tables.metadata(table), bert, None, 0)
+    network = checkpoint.network_of(setup, bert)
+    seen, held_out = (clips_for(setup, table, split) for split in ("train", "valid"))
     ends = [(time.perf_counter(), time.process_time())]
     fit(
         network, seen, held_out, hyper.groups, hyper.fit, SEED,

@@ -1,19 +1,20 @@
 """evaluate: data/runs, data/tables -> data/predictions.parquet, data/metrics.json, data/plots (the test split opens)."""
 
 import csv
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 import pyarrow as pa
 
-from model.measures import floors, metrics
+from model import run_files
+from model.measures import floors, metrics, results
+from model.measures.results import Range, Summary
+from model.run_files import RunRecord
 from pipeline import assets, params, paths, tables
 from pipeline.errors import ParamsError, TableError
-
-Range = Sequence[float]  # lowest and highest label
 
 FLOOR = "train_median"
 CURVES = ("dataset", "network", "seed", "epoch", "train_loss", "valid_loss", "valid_mae", "valid_corr")
@@ -34,16 +35,42 @@ class Params(params.Block):
     across: list[Crossing]
 
 
+class Prediction(TypedDict):
+    """A row of tables.PREDICTIONS."""
+
+    dataset: str
+    network: str
+    seed: int
+    id: str
+    split: str | None
+    label: float | None
+    prediction: float
+    text: float | None
+    audio: float | None
+    vision: float | None
+    trained_on: str
+
+
+class Outputs(TypedDict):
+    """A row of tables.RUN_PREDICTIONS."""
+
+    id: str
+    split: str | None
+    fusion: float
+    text: float | None
+    audio: float | None
+    vision: float | None
+
+
 @dataclass(frozen=True)
 class Predicted:
     """What one run says of a data set's clips.
 
-    run: its run.json; rows: tables.PREDICTIONS; mapped: the run's label range and the data set's, where the
-    predictions were brought from the one into the other.
+    mapped: the run's label range and the data set's, where the predictions were brought from the one into the other.
     """
 
-    run: dict[str, Any]
-    rows: list[dict[str, Any]]
+    run: RunRecord
+    rows: list[Prediction]
     mapped: tuple[Range, Range] | None = None
 
 
@@ -51,8 +78,8 @@ def run() -> None:
     options = params.load("evaluate", Params)
     datasets = tables.datasets_of(paths.TABLES)
     _check(options.across, datasets)
-    predictions: list[dict[str, Any]] = []
-    scores: dict[str, dict[str, Any]] = {}
+    predictions: list[Prediction] = []
+    scores: results.Results = {}
     for dataset in datasets:
         table = tables.read_arrow(paths.table(dataset))
         measured = [*_own(dataset, table), *_across(dataset, table, options.across)]
@@ -61,7 +88,7 @@ def run() -> None:
         if found := _scores(table, measured):
             scores[dataset] = found
     tables.write(paths.PREDICTIONS, tables.rows(tables.PREDICTIONS, predictions))
-    tables.write_json(paths.METRICS, scores)
+    results.write(scores)
     _write_plots(predictions)
     print(f"evaluate: {len(predictions)} predictions, {len(scores)} data sets with test scores")
 
@@ -72,22 +99,22 @@ def kept_run(name: str) -> Path:
     Raises TableError where no such run has its weights.
     """
     dataset, _, network = name.partition("/")
-    runs = {folder: tables.read_json(folder / "run.json") for folder in _runs(dataset)}
-    named = [folder for folder, run in runs.items() if network in (run["network"], folder.name)]
-    kept = [folder for folder in named if runs[folder]["weights"]]
+    runs = {folder: run_files.read(folder) for folder in _runs(dataset)}
+    named = [folder for folder, run in runs.items() if network in (run.network, folder.name)]
+    kept = [folder for folder in named if runs[folder].weights]
     if not kept:
-        there = ", ".join(f"{folder.name}{'' if run['weights'] else ' (no weights)'}" for folder, run in runs.items())
+        there = ", ".join(f"{folder.name}{'' if run.weights else ' (no weights)'}" for folder, run in runs.items())
         keep = "all" if network in (folder.name for folder in named) else "best"
         raise TableError(
             f"{paths.RUNS} holds no run {name} with its weights; {dataset} has {there or 'none'}. "
             "Name another (--run of rawmsa predict, evaluate.unlabelled_run and evaluate.across in params.yaml)"
             + (f", or set train.keep to {keep}, then: dvc repro" if named else ", or train it with: dvc repro")
         )
-    return min(kept, key=lambda folder: runs[folder]["valid"]["mae"])
+    return min(kept, key=lambda folder: runs[folder].valid.mae)
 
 
 def _runs(dataset: str) -> list[Path]:
-    return sorted(file.parent for file in (paths.RUNS / dataset).glob("*/run.json"))
+    return sorted(file.parent for file in (paths.RUNS / dataset).glob(f"*/{run_files.RUN}"))
 
 
 def _check(across: Sequence[Crossing], datasets: Sequence[str]) -> None:
@@ -106,8 +133,8 @@ def _check(across: Sequence[Crossing], datasets: Sequence[str]) -> None:
 def _own(dataset: str, table: pa.Table) -> Iterator[Predicted]:
     """The data set's own runs, which predicted when they were trained."""
     for folder in _runs(dataset):
-        run = tables.read_json(folder / "run.json")
-        yield Predicted(run, _rows(run, table, tables.read(folder / "predictions.parquet").to_pylist()))
+        run = run_files.read(folder)
+        yield Predicted(run, _rows(run, table, tables.read(folder / run_files.PREDICTIONS).to_pylist()))
 
 
 def _across(dataset: str, table: pa.Table, across: Sequence[Crossing]) -> Iterator[Predicted]:
@@ -135,29 +162,52 @@ def _foreign(folder: Path, table: pa.Table) -> Predicted:
     """What a run of another data set predicts, in the range of this one's labels."""
     from model.training.predict import predict
 
-    run, facts = tables.read_json(folder / "run.json"), tables.metadata(table)
+    run, facts = run_files.read(folder), tables.metadata(table)
     predicted = predict(folder, table, assets.encoder(facts["encoder"])).to_pylist()
-    (low, high), (to_low, to_high) = own, wanted = run["label_range"], facts["label_range"]
+    own, wanted = run.label_range, (facts["label_range"][0], facts["label_range"][1])
     if own == wanted:
         return Predicted(run, _rows(run, table, predicted))
-    for row in predicted:
-        for branch in ("fusion", *tables.MODALITIES):
-            if row[branch] is not None:
-                row[branch] = to_low + (row[branch] - low) * (to_high - to_low) / (high - low)
     name = "/".join(folder.parts[-2:])
-    print(f"evaluate: {facts['dataset']}: what {name} predicts is mapped from {own} to {wanted}")
-    return Predicted(run, _rows(run, table, predicted), (own, wanted))
+    print(f"evaluate: {facts['dataset']}: what {name} predicts is mapped from {list(own)} to {list(wanted)}")
+    return Predicted(run, _rows(run, table, [_mapped(row, own, wanted) for row in predicted]), (own, wanted))
 
 
-def _rows(run: Mapping[str, Any], table: pa.Table, predicted: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """tables.PREDICTIONS of tables.RUN_PREDICTIONS."""
+def _mapped(row: Outputs, own: Range, wanted: Range) -> Outputs:
+    """The outputs in the other range."""
+    (low, high), (to_low, to_high) = own, wanted
+
+    def mapped(value: float) -> float:
+        return to_low + (value - low) * (to_high - to_low) / (high - low)
+
+    def known(value: float | None) -> float | None:
+        return None if value is None else mapped(value)
+
+    text, audio, vision = known(row["text"]), known(row["audio"]), known(row["vision"])
+    return {**row, "fusion": mapped(row["fusion"]), "text": text, "audio": audio, "vision": vision}
+
+
+def _rows(run: RunRecord, table: pa.Table, predicted: Iterable[Outputs]) -> list[Prediction]:
     labels = dict(zip(table["id"].to_pylist(), table["label"].to_pylist(), strict=True))
-    common = {"dataset": tables.metadata(table)["dataset"], "network": run["network"], "seed": run["seed"]}
-    common["trained_on"] = run["dataset"]
-    return [{**row, **common, "label": labels[row["id"]], "prediction": row["fusion"]} for row in predicted]
+    dataset = tables.metadata(table)["dataset"]
+    return [
+        {
+            "dataset": dataset,
+            "network": run.network,
+            "seed": run.seed,
+            "id": row["id"],
+            "split": row["split"],
+            "label": labels[row["id"]],
+            "prediction": row["fusion"],
+            "text": row["text"],
+            "audio": row["audio"],
+            "vision": row["vision"],
+            "trained_on": run.dataset,
+        }
+        for row in predicted
+    ]
 
 
-def _scores(table: pa.Table, measured: Sequence[Predicted]) -> dict[str, Any]:
+def _scores(table: pa.Table, measured: Sequence[Predicted]) -> dict[str, Summary]:
     """One data set's {network: mean, std and number of seeds, train_median: the floor}.
 
     On the test split; where there is none, another data set's runs are measured on all labelled clips.
@@ -166,31 +216,31 @@ def _scores(table: pa.Table, measured: Sequence[Predicted]) -> dict[str, Any]:
     split = "test" if any(row["split"] == "test" for row in truth) else "all"
     groups: dict[str, list[Predicted]] = {}
     for predicted in measured:
-        if split == "test" or predicted.run["dataset"] != facts["dataset"]:
-            name = _name(facts["dataset"], predicted.run["network"], predicted.run["dataset"])
+        if split == "test" or predicted.run.dataset != facts["dataset"]:
+            name = _name(facts["dataset"], predicted.run.network, predicted.run.dataset)
             groups.setdefault(name, []).append(predicted)
-    scores = {name: _summary(name, facts, split, members) for name, members in groups.items()}
+    scores = {
+        name: _summary(name, facts["dataset"], facts["convention"], split, members) for name, members in groups.items()
+    }
     if scores and any(row["split"] == "train" for row in truth):
-        scores[FLOOR] = floors.train_median(table, split)
+        scores[FLOOR] = Summary(means=floors.train_median(table, split))
     return scores
 
 
-def _summary(name: str, facts: Mapping[str, Any], split: str, members: Sequence[Predicted]) -> dict[str, Any]:
+def _summary(name: str, dataset: str, convention: str, split: str, members: Sequence[Predicted]) -> Summary:
     """The scores of a network's seeds; of another data set's with where they are from."""
-    scores = metrics.summary(
-        [metrics.score(facts["convention"], *_columns(_tested(one.rows, split))) for one in members]
-    )
-    trained_on = members[0].run["dataset"]
-    if trained_on == facts["dataset"]:
+    scores = results.summary([metrics.score(convention, *_columns(_tested(one.rows, split))) for one in members])
+    trained_on = members[0].run.dataset
+    if trained_on == dataset:
         return scores
     clips = len(_tested(members[0].rows, split))
     of = "of the test split" if split == "test" else "with a label (it has no test split)"
-    print(f"evaluate: {name} on {facts['dataset']}: MAE {scores['mae']:.3f} over {clips} clips {of}")
+    print(f"evaluate: {name} on {dataset}: MAE {scores.means['mae']:.3f} over {clips} clips {of}")
     mapped = {"mapped": members[0].mapped} if members[0].mapped else {}
-    return {**scores, "trained_on": trained_on, "split": split, **mapped}
+    return scores.model_copy(update={"trained_on": trained_on, "split": split, **mapped})
 
 
-def _tested(rows: Sequence[Mapping[str, Any]], split: str) -> list[Mapping[str, Any]]:
+def _tested(rows: Sequence[Prediction], split: str) -> list[Prediction]:
     return [row for row in rows if row["label"] is not None and split in ("all", row["split"])]
 
 
@@ -199,24 +249,24 @@ def _name(dataset: str, network: str, trained_on: str) -> str:
     return network if trained_on == dataset else f"{network} from {trained_on}"
 
 
-def _columns(rows: Iterable[Mapping[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
+def _columns(rows: Iterable[Prediction]) -> tuple[np.ndarray, np.ndarray]:
     """Predictions and labels, (N,) each."""
     pairs = np.array([(row["prediction"], row["label"]) for row in rows], np.float32)
     return pairs[:, 0], pairs[:, 1]
 
 
-def _write_plots(predictions: Sequence[Mapping[str, Any]]) -> None:
+def _write_plots(predictions: Sequence[Prediction]) -> None:
     """What `dvc plots` draws: the curves of every run, and the test predictions of each network's best seed."""
-    runs = {file.parent: tables.read_json(file) for file in sorted(paths.RUNS.glob("*/*/run.json"))}
+    runs = {file.parent: run_files.read(file.parent) for file in sorted(paths.RUNS.glob(f"*/*/{run_files.RUN}"))}
     curves = [
-        {**{key: run[key] for key in CURVES[:3]}, **{key: row[key] for key in CURVES[3:]}}
+        {"dataset": run.dataset, "network": run.network, "seed": run.seed, **{key: row[key] for key in CURVES[3:]}}
         for folder, run in runs.items()
         for row in _curves(folder)
     ]
-    best: dict[tuple[str, str], dict[str, Any]] = {}
+    best: dict[tuple[str, str], RunRecord] = {}
     for run in runs.values():
-        name = (run["dataset"], run["network"])
-        best[name] = min(best.get(name, run), run, key=lambda one: one["valid"]["mae"])
+        name = (run.dataset, run.network)
+        best[name] = min(best.get(name, run), run, key=lambda one: one.valid.mae)
     tested = [
         {
             "dataset": row["dataset"],
@@ -225,12 +275,12 @@ def _write_plots(predictions: Sequence[Mapping[str, Any]]) -> None:
             "predicted": row["prediction"],
         }
         for row in predictions
-        if row["split"] == "test" and row["seed"] == best[row["trained_on"], row["network"]]["seed"]
+        if row["split"] == "test" and row["seed"] == best[row["trained_on"], row["network"]].seed
     ]
     tables.write_csv(paths.PLOTS / "curves.csv", CURVES, curves)
     tables.write_csv(paths.PLOTS / "predictions.csv", PREDICTED, tested)
 
 
 def _curves(folder: Path) -> list[dict[str, str]]:
-    with (folder / "curves.csv").open(newline="") as file:
+    with (folder / run_files.CURVES).open(newline="") as file:
         return list(csv.DictReader(file))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from model import settings
-from model.measures import experiments
+from model.measures import experiment_files, experiments
 from model.measures.experiments import Row, Runs
 from model.settings import Choice
 from model.training import jobs
@@ -116,5 +116,4 @@ def _rows(
 
 def _write(plan: Plan, seeds: Sequence[int]) -> None:
     runs = [Runs(row, [cache.Store(RUNS).path(task.key) for task in tasks]) for row, tasks in plan.rows]
-    content = experiments.content(plan.name, tables.read_arrow(plan.source.file), runs, seeds)
-    tables.write_json(paths.experiment(plan.source.dataset, plan.name), content)
+    experiment_files.write(experiments.content(plan.name, tables.read_arrow(plan.source.file), runs, seeds))

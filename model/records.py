@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 
 BRANCHES = ("fusion", "text", "audio", "vision")
 
+# What a training keeps between two epochs (model/training/resume.py): tensors and what JSON holds.
+Tree = torch.Tensor | str | int | float | None | Sequence["Tree"] | Mapping[str, "Tree"] | Mapping[int, "Tree"]
+
 
 @dataclass(frozen=True)
 class Batch:

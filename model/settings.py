@@ -143,12 +143,12 @@ def _blocks(name: str, choice: Choice) -> dict[str, dict[str, Any]]:
     """The values of each data set and convention that a choice has some for, under its preset."""
     found = network(name)
     for asked, part, there in (
-        (choice.preset, "presets", found.presets.keys() - {DEFAULTS}),
-        (choice.values, "values", found.values.keys()),
+        (choice.preset, "presets", sorted(found.presets.keys() - {DEFAULTS})),
+        (choice.values, "values", sorted(found.values)),
     ):
         if asked not in there:
             raise ParamsError(
-                f"{paths.network(name)}: {part} has {', '.join(sorted(there)) or 'nothing'}, but train.networks or "
+                f"{paths.network(name)}: {part} has {', '.join(there) or 'nothing'}, but train.networks or "
                 f"experiment.networks of params.yaml names '{asked}'{params.near(asked, there)}. Name one of these, or add it."
             )
     preset, blocks = found.preset(choice.preset), found.values[choice.values].keys() - {DEFAULTS}

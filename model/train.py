@@ -10,10 +10,11 @@ from model import run_files, settings
 from model.measures import experiments
 from model.settings import Train
 from model.training import jobs
-from model.training.jobs import RUNS, WEIGHTS, Task
+from model.training.jobs import Task
 from pipeline import paths, tables
 from pipeline.errors import StageError
 from pipeline.execution import cache
+from pipeline.execution.cache import RUNS, WEIGHTS
 
 
 def run() -> None:
@@ -70,8 +71,8 @@ def _place(tasks: Sequence[Task], kept: Sequence[Task]) -> None:
     paths.RUNS.mkdir(parents=True)
     for task in tasks:
         shutil.copytree(cache.Store(RUNS).path(task.key), task.folder)
-        described = run_files.describe(task.folder)
-        tables.write_json(task.folder / run_files.RUN, described | {"weights": task in kept, "key": task.key})
+        record = run_files.read(task.folder)
+        run_files.write(task.folder, record.model_copy(update={"weights": task in kept, "key": task.key}))
         if task in kept:
             _link(cache.Store(WEIGHTS).path(task.key), task.folder / run_files.WEIGHTS)
 

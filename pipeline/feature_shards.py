@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
@@ -16,7 +15,7 @@ from pipeline import paths, tables
 from pipeline.execution.fingerprint import Fingerprint
 from pipeline.execution.tasks import Failure
 from pipeline.files import sha256
-from pipeline.tables import shards
+from pipeline.tables import ClipRow, FeatureMetadata, FeatureRow, shards
 from pipeline.tables.frames import Frames
 
 CODE = ("pipeline.feature_shards",)
@@ -31,65 +30,62 @@ class Shard:
     ids: list[str]
     keys: list[str | None]
 
-    def key(self, metadata: dict[str, Any], failures: dict[str, Failure]) -> str:
+    def key(self, metadata: FeatureMetadata, failures: dict[str, Failure]) -> str:
         """Of all that decides the file's bytes."""
         told = {key: [failures[key].reason, failures[key].message] for key in self.keys if key in failures}
         clips = list(zip(self.ids, self.keys, strict=True))
-        return Fingerprint(CODE).key(metadata=metadata, clips=clips, failures=told)
+        return Fingerprint(CODE).key(metadata=metadata.content(), clips=clips, failures=told)
 
 
-def of_clips(modality: str, clips: Sequence[dict[str, Any]], keys: dict[int, str]) -> Iterator[Shard]:
+def of_clips(modality: str, clips: Sequence[ClipRow], keys: dict[int, str]) -> Iterator[Shard]:
     """The shards of the data sets that bring no features of their own. keys: of the clips by their place."""
-    by_id = {(row["dataset"], row["id"]): keys.get(index) for index, row in enumerate(clips)}
-    for name, rows in by_dataset(clips):
+    by_id = {(row.dataset, row.id): keys.get(index) for index, row in enumerate(clips)}
+    for name, rows in tables.grouped(clips).items():
         if not paths.imported(modality, name).is_file():
             for some in shards.split(rows):
                 file = paths.features(modality, name) / f"{shards.name(some)}.parquet"
-                yield Shard(name, file, [row["id"] for row in some], [by_id[name, row["id"]] for row in some])
+                yield Shard(name, file, [row.id for row in some], [by_id[name, row.id] for row in some])
 
 
-def write(shard: Shard, metadata: dict[str, Any], failures: dict[str, Failure], entry: Callable[[str], Path]) -> None:
+def write(shard: Shard, metadata: FeatureMetadata, failures: dict[str, Failure], entry: Callable[[str], Path]) -> None:
     """entry: of a key, the file where the worker saved its frames."""
     key = shard.key(metadata, failures)
     if failures and tables.whole(shard.file, key):
         return
-    width = len(metadata["columns"])
+    width = len(metadata.columns)
     records = [_record(id, key, failures, width, entry) for id, key in zip(shard.ids, shard.keys, strict=True)]
     noted = {"first": shard.ids[0] if shard.ids else "", "key": key}
-    tables.write(shard.file, table(records, width), {**metadata, "dataset": shard.dataset, tables.SHARD: noted})
+    tables.write(
+        shard.file,
+        tables.feature_table(records, width),
+        {**metadata.content(), "dataset": shard.dataset, tables.SHARD: noted},
+    )
 
 
-def tidy(modality: str, clips: Sequence[dict[str, Any]]) -> None:
+def tidy(modality: str, clips: Sequence[ClipRow]) -> None:
     """Write what data sets bring of their own, and remove what belongs to none."""
     folder = paths.FEATURES / modality
     folder.mkdir(parents=True, exist_ok=True)
-    datasets = by_dataset(clips)
-    for name, rows in datasets:
+    datasets = tables.grouped(clips)
+    for name, rows in datasets.items():
         if paths.imported(modality, name).is_file():
             _take(modality, name, rows)
         tables.keep_only(folder / name, [f"{shards.name(some)}.parquet" for some in shards.split(rows)])
-    tables.keep_only(folder, [name for name, _ in datasets])
+    tables.keep_only(folder, datasets)
 
 
-def by_dataset(clips: Sequence[dict[str, Any]]) -> list[tuple[str, list[dict[str, Any]]]]:
-    """The rows of each data set, both in order of name."""
-    found: dict[str, list[dict[str, Any]]] = {}
-    for row in clips:
-        found.setdefault(row["dataset"], []).append(row)
-    return sorted(found.items())
-
-
-def _take(modality: str, dataset: str, rows: Sequence[dict[str, Any]]) -> None:
+def _take(modality: str, dataset: str, rows: Sequence[ClipRow]) -> None:
     """The features that a data set brings, of the clips that ingest left, in the same order (that of the ids)."""
     source, folder = paths.imported(modality, dataset), paths.features(modality, dataset)
-    metadata = {**tables.metadata(source), "dataset": dataset}
-    schema, content = tables.features_schema(len(metadata["columns"])), sha256(source)
-    due: dict[int, tuple[Shard, dict[str, Any], list[pa.Table]]] = {}
+    metadata = tables.read_metadata(FeatureMetadata, source)
+    told = {**metadata.content(), "dataset": dataset}
+    schema, content = tables.features_schema(len(metadata.columns)), sha256(source)
+    due: dict[int, tuple[Shard, dict[str, object], list[pa.Table]]] = {}
     for some in shards.split(rows):
-        shard = Shard(dataset, folder / f"{shards.name(some)}.parquet", [row["id"] for row in some], [])
-        key = Fingerprint(CODE).key(metadata=metadata, source=content, clips=shard.ids)
+        shard = Shard(dataset, folder / f"{shards.name(some)}.parquet", [row.id for row in some], [])
+        key = Fingerprint(CODE).key(metadata=told, source=content, clips=shard.ids)
         if not tables.whole(shard.file, key):
-            due[len(due)] = shard, {**metadata, tables.SHARD: {"first": shards.first(some), "key": key}}, []
+            due[len(due)] = shard, {**told, tables.SHARD: {"first": shards.first(some), "key": key}}, []
     number_of = {id: number for number, (shard, *_) in due.items() for id in shard.ids}
     for group in tables.read_groups(source) if due else ():
         numbers = [number_of.get(id) for id in group["id"].to_pylist()]
@@ -107,27 +103,8 @@ def _take(modality: str, dataset: str, rows: Sequence[dict[str, Any]]) -> None:
 
 def _record(
     clip_id: str, key: str | None, failures: dict[str, Failure], width: int, entry: Callable[[str], Path]
-) -> dict[str, Any]:
+) -> FeatureRow:
     failure = failures.get(key) if key else None
     frames = Frames.none(width) if key is None or failure else Frames.load(entry(key))
-    status = "absent" if key is None else "failed" if failure else "ok"
     reason = f"{failure.reason}: {failure.message}" if failure else None
-    return {"id": clip_id, "status": status, "reason": reason, "frames": frames}
-
-
-def table(records: Sequence[dict[str, Any]], width: int) -> pa.Table:
-    """Records of id, status, reason and frames (Frames) as tables.features_schema has them."""
-    frames: list[Frames] = [record["frames"] for record in records]
-    return pa.table(
-        {
-            "id": [record["id"] for record in records],
-            "status": [record["status"] for record in records],
-            "reason": [record["reason"] for record in records],
-            "flags": [list(f.flags) for f in frames],
-            "n_frames": [len(f.times) for f in frames],
-            "times": [f.times for f in frames],
-            "mask": [f.mask for f in frames],
-            "x": tables.sequences((f.x for f in frames), width),
-        },
-        schema=tables.features_schema(width),
-    )
+    return FeatureRow(clip_id, "absent" if key is None else "failed" if failure else "ok", frames, reason)

@@ -15,12 +15,12 @@ version of LIBRARIES, its own or those of what it imports (pipeline/execution/fi
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from pkgutil import iter_modules
-from typing import Any
+from typing import Protocol, cast
 
 from pydantic import ConfigDict
 
@@ -34,6 +34,7 @@ from pipeline.params import Limits, check, faults, load, near
 from pipeline.params import executor as load_executor
 from pipeline.params import threads as load_threads
 from pipeline.params import workers as load_workers
+from pipeline.tables import ClipRow, Column, FeatureMetadata
 from pipeline.tables.frames import Clip, Frames
 
 
@@ -45,13 +46,28 @@ class Params(Block):
     extractor: str
 
 
+class Extractor(Protocol):
+    """A module that extracts; see the top of this file."""
+
+    LIBRARIES: tuple[str, ...]
+    Params: type[Block]
+
+    def columns(self, params: Block) -> list[Column]: ...
+
+    def rate(self, params: Block) -> float: ...
+
+    def asset(self, params: Block) -> str | None: ...
+
+    def extract(self, clip: Clip, params: Block) -> Frames: ...
+
+
 @dataclass(frozen=True)
 class Recipe:
     """An extractor with its params."""
 
     modality: str
     extractor: str
-    params: Any
+    params: Block
 
     @property
     def name(self) -> str:
@@ -59,8 +75,8 @@ class Recipe:
         return f"pipeline.{self.modality}.{self.extractor}"
 
     @property
-    def module(self) -> Any:
-        return import_module(self.name)
+    def module(self) -> "Extractor":
+        return cast(Extractor, import_module(self.name))
 
     def fingerprint(self) -> Fingerprint:
         """What decides its output, whatever the clip."""
@@ -74,24 +90,23 @@ class Recipe:
     @property
     def asset(self) -> str | None:
         """Which model it uses."""
-        found: str | None = self.module.asset(self.params)
-        return found
+        return self.module.asset(self.params)
 
-    def metadata(self) -> dict[str, Any]:
-        """What it is and what it yields: the metadata of a feature file."""
-        return {
-            "modality": self.modality,
-            "extractor": self.extractor,
-            "library": self.library,
-            "asset_sha256": self.asset,
-            "params": self.params.model_dump(),
-            "rate_hz": self.module.rate(self.params),
-            "columns": [asdict(column) for column in self.module.columns(self.params)],
-        }
+    def metadata(self) -> FeatureMetadata:
+        """What it is and what it yields."""
+        return FeatureMetadata(
+            modality=self.modality,
+            extractor=self.extractor,
+            library=self.library,
+            asset_sha256=self.asset,
+            params=self.params.model_dump(),
+            rate_hz=self.module.rate(self.params),
+            columns=self.module.columns(self.params),
+        )
 
     def extract(self, clip: Clip) -> Frames:
         """The frames of a clip; a frame with a value that is not finite is masked and the clip flagged."""
-        frames: Frames = self.module.extract(clip, self.params)
+        frames = self.module.extract(clip, self.params)
         columns = len(self.module.columns(self.params))
         if frames.x.shape[1] != columns:
             raise ParamsError(
@@ -138,16 +153,16 @@ def run(modality: str, part: cache.Part | None = None) -> None:
     With a part, its clips are computed into the cache, and nothing is written.
     """
     chosen = recipe(modality, load(modality, Params))
-    clips = tables.read(paths.CLIPS).to_pylist()
+    clips = tables.read_rows(ClipRow, paths.CLIPS)
     keys = _keys(chosen, clips)
     store = cache.Store(modality)
-    metadata, shards, due = {}, [], set(keys.values())
+    metadata, shards, due = chosen.metadata(), [], set(keys.values())
     if part:
         mine = [index for index, key in keys.items() if part.holds(key)]
         clips, keys = [clips[index] for index in mine], {place: keys[index] for place, index in enumerate(mine)}
     else:
         store.remember({"extractor": chosen.extractor, **chosen.params.model_dump()}, list(keys.values()))
-        metadata, found = chosen.metadata(), feature_shards.of_clips(modality, clips, keys)
+        found = feature_shards.of_clips(modality, clips, keys)
         shards = [shard for shard in found if not tables.whole(shard.file, shard.key(metadata, {}))]
         due = {key for shard in shards for key in shard.keys if key}
     missing = {key: index for index, key in keys.items() if key in due and store.find(key) is None}
@@ -174,13 +189,13 @@ def run(modality: str, part: cache.Part | None = None) -> None:
     feature_shards.tidy(modality, clips)
 
 
-def _keys(chosen: Recipe, clips: Sequence[dict[str, Any]]) -> dict[int, str]:
+def _keys(chosen: Recipe, clips: Sequence[ClipRow]) -> dict[int, str]:
     """The key of every clip that has the modality and a file, by its place."""
-    made, modality = chosen.fingerprint(), f"has_{chosen.modality}"
+    made = chosen.fingerprint()
     return {
-        index: made.key(clip=row["sha256"], start=row["start"], end=row["end"], seconds=row["seconds"])
+        index: made.key(clip=row.sha256, start=row.start, end=row.end, seconds=row.seconds)
         for index, row in enumerate(clips)
-        if row[modality] and row["path"] is not None
+        if row.has(chosen.modality) and row.path is not None
     }
 
 
@@ -195,13 +210,13 @@ def _extract(task: tuple[Recipe, Clip, str]) -> int:
 
 def _tell(
     modality: str,
-    clips: Sequence[dict[str, Any]],
+    clips: Sequence[ClipRow],
     keys: Mapping[int, str],
     missing: Mapping[str, int],
     failures: Mapping[str, Failure],
 ) -> None:
     """Print the stage's line."""
-    imported = sum(row["path"] is None and row[f"has_{modality}"] for row in clips)
+    imported = sum(row.path is None and row.has(modality) for row in clips)
     absent = len(clips) - len(keys) - imported
     cached = sum(key not in missing for key in keys.values())
     computed = len(keys) - cached - sum(key in failures for key in keys.values())
@@ -214,8 +229,8 @@ def _tell(
         print(f"{modality}: try the failed clips again with: rawmsa retry-failed")
 
 
-def _clip(row: dict[str, Any]) -> Clip:
-    return Clip(Path(row["path"]), row["start"], row["end"], row["seconds"])
+def _clip(row: ClipRow) -> Clip:
+    return Clip(Path(row.path or ""), row.start, row.end, row.seconds or 0.0)
 
 
 def _count(failures: Mapping[str, Failure]) -> str:

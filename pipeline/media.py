@@ -17,8 +17,9 @@ from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 
 from pipeline import assets
 from pipeline.blocks import Block, Share
-from pipeline.errors import MediaError
+from pipeline.errors import MediaError, Reason
 from pipeline.execution.platform import program_dies_with_us
+from pipeline.flags import Flag, Flagged
 
 LIBRARIES = ("av", "ffmpeg-python", "imageio-ffmpeg")
 SAMPLE_RATE = 16_000
@@ -27,9 +28,12 @@ VIDEOS = frozenset(
 )
 FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,asf,ogg"  # no playlist, no image series
 SILENCE = 1e-4  # peak amplitude
-CUT, CORRUPT, CORRUPT_SOUND = "cut short", "corrupt frames", "corrupt sound"
-GAPS, SOUND_GAPS, APART = "gaps in the picture", "gaps in the sound", "sound and picture start apart"
-DEGRADING = frozenset({CUT, CORRUPT, CORRUPT_SOUND, GAPS, SOUND_GAPS, APART})  # flags; others are mere notes
+DEGRADING = frozenset(  # the other flags are mere notes
+    {
+        *(Flag.CUT_SHORT, Flag.CORRUPT_FRAMES, Flag.CORRUPT_SOUND),
+        *(Flag.PICTURE_GAPS, Flag.SOUND_GAPS, Flag.STARTS_APART),
+    }
+)
 
 
 class Limits(Block):
@@ -61,12 +65,12 @@ class Media:
     frames_decoded: int
     corrupt_share: float  # of the frames: decoded with errors, or not at all
     gap: float  # seconds that the longest step between two frames, or two blocks of sound, is too long
-    flags: tuple[str, ...]
+    flags: tuple[Flagged, ...]
 
     @property
     def status(self) -> Literal["ok", "degraded"]:
         """degraded: used, though something of it is lost or broken; what cannot be used at all is no Media."""
-        return "degraded" if DEGRADING.intersection(self.flags) else "ok"
+        return "degraded" if any(flagged.flag in DEGRADING for flagged in self.flags) else "ok"
 
 
 def check(path: Path) -> None:
@@ -75,15 +79,19 @@ def check(path: Path) -> None:
     extension = path.suffix.lower().lstrip(".")
     if extension not in VIDEOS:
         raise MediaError(
-            "not a video", f"{path.name} ends in .{extension}, expected one of: {', '.join(sorted(VIDEOS))}."
+            Reason.NOT_A_VIDEO, f"{path.name} ends in .{extension}, expected one of: {', '.join(sorted(VIDEOS))}."
         )
     if not path.exists():
-        raise MediaError("missing", f"{path.name} is not there, or a link to nothing. Restore it, or remove the link.")
+        raise MediaError(
+            Reason.MISSING, f"{path.name} is not there, or a link to nothing. Restore it, or remove the link."
+        )
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):
-        raise MediaError("not a file", f"{path.name} is a folder, pipe or device, expected a regular file. Remove it.")
+        raise MediaError(
+            Reason.NOT_A_FILE, f"{path.name} is a folder, pipe or device, expected a regular file. Remove it."
+        )
     if not status.st_size:
-        raise MediaError("empty", f"{path.name} has no bytes. Copy it again, or remove it.")
+        raise MediaError(Reason.EMPTY, f"{path.name} has no bytes. Copy it again, or remove it.")
 
 
 def probe(path: Path, start: float | None, end: float | None, limits: Limits) -> Media:
@@ -91,18 +99,18 @@ def probe(path: Path, start: float | None, end: float | None, limits: Limits) ->
     with open(path) as container:
         picture, track = _streams(container)
         if picture is None and track is None:
-            raise MediaError("no streams", f"{path.name} holds neither picture nor sound that can be decoded.")
+            raise MediaError(Reason.NO_STREAMS, f"{path.name} holds neither picture nor sound that can be decoded.")
         declared = _declared(picture) if start is None and end is None else None
         _within(path, limits, (container.duration or 0) / 1_000_000, picture, declared or 0)
         seen = _decode(path, container, picture, track, _Segment(container, start, end), limits)
         width, height = _shown(picture, seen.rotation)
         tracks = len(container.streams.audio)
     if not seen.frames and not seen.samples:
-        raise MediaError("nothing decoded", f"{path.name} opens, but no frame and no sound of it decodes.")
+        raise MediaError(Reason.NOTHING_DECODED, f"{path.name} opens, but no frame and no sound of it decodes.")
     corrupt = (seen.corrupt + seen.errors["video"]) / max(seen.frames + seen.errors["video"], 1)
     if corrupt > limits.max_corrupt_share:
         raise MediaError(
-            "corrupt",
+            Reason.CORRUPT,
             f"{path.name}: {corrupt:.0%} of its frames are corrupt, ingest.max_corrupt_share allows {limits.max_corrupt_share:.0%}.",
         )
     return Media(
@@ -118,7 +126,7 @@ def probe(path: Path, start: float | None, end: float | None, limits: Limits) ->
         frames_decoded=seen.frames,
         corrupt_share=corrupt,
         gap=max(seen.gap("video"), seen.gap("audio")),
-        flags=tuple(_flags(seen, declared, corrupt, limits, tracks)),
+        flags=tuple(map(Flagged, _flags(seen, declared, corrupt, limits, tracks))),
     )
 
 
@@ -142,7 +150,7 @@ def sound(path: Path, start: float | None = None, end: float | None = None) -> n
         errors.seek(0)
         said = errors.read().decode(errors="replace").replace(_url(path), path.name).strip().splitlines()
     if done.returncode:
-        raise MediaError("no sound read", f"ffmpeg cannot read the sound of {path.name}: {(said or [''])[-1]}")
+        raise MediaError(Reason.NO_SOUND_READ, f"ffmpeg cannot read the sound of {path.name}: {(said or [''])[-1]}")
     return np.frombuffer(done.stdout, np.float32)
 
 
@@ -157,7 +165,7 @@ def frames(
     with open(path) as container:
         picture, _ = _streams(container)
         if picture is None:
-            raise MediaError("no picture", f"{path.name} holds no picture that can be decoded.")
+            raise MediaError(Reason.NO_PICTURE, f"{path.name} holds no picture that can be decoded.")
         segment = _Segment(container, start, end)
         source = _timed(container, picture, segment)
         last, following = None, next(source, None)
@@ -232,7 +240,7 @@ def open(path: Path) -> Any:
         )
     except Exception as error:  # whatever a broken file makes FFmpeg or its bindings say
         raise MediaError(
-            "unreadable", f"{path.name} cannot be opened as a video ({_cause(error)}). Copy or convert it again."
+            Reason.UNREADABLE, f"{path.name} cannot be opened as a video ({_cause(error)}). Copy or convert it again."
         ) from None
 
 
@@ -257,10 +265,10 @@ def _within(path: Path, limits: Limits, seconds: float, picture: Any = None, fra
     """Raise MediaError where what is declared, or what was decoded so far, is more than the limits allow."""
     width, height = (picture.width, picture.height) if picture is not None else (0, 0)
     for reason, found, allowed, told in (
-        ("too long", seconds, "max_seconds", "lasts {:.0f} s"),
-        ("too large", width * height, "max_pixels", "is {width} x {height}"),
-        ("too many frames", frames, "max_frames", "has {:.0f} frames or more"),
-        ("too much sound", sound, "max_sound_seconds", "has {:.0f} s of sound or more"),
+        (Reason.TOO_LONG, seconds, "max_seconds", "lasts {:.0f} s"),
+        (Reason.TOO_LARGE, width * height, "max_pixels", "is {width} x {height}"),
+        (Reason.TOO_MANY_FRAMES, frames, "max_frames", "has {:.0f} frames or more"),
+        (Reason.TOO_MUCH_SOUND, sound, "max_sound_seconds", "has {:.0f} s of sound or more"),
     ):
         if found > (most := getattr(limits, allowed)):
             raise MediaError(
@@ -334,31 +342,31 @@ def _declared(picture: Any) -> int | None:
     return None
 
 
-def _flags(seen: _Seen, declared: int | None, corrupt: float, limits: Limits, tracks: int) -> Iterator[str]:
+def _flags(seen: _Seen, declared: int | None, corrupt: float, limits: Limits, tracks: int) -> Iterator[Flag]:
     if not seen.frames:
-        yield "no picture"
+        yield Flag.NO_PICTURE
     if not seen.samples:
-        yield "no sound"
+        yield Flag.NO_SOUND
     elif seen.peak < SILENCE:
-        yield "silent sound"
+        yield Flag.SILENT_SOUND
     if seen.frames and seen.samples and seen.end - seen.ended.get("audio", seen.end) > limits.max_gap_seconds:
-        yield "sound ends early"
+        yield Flag.SOUND_ENDS_EARLY
     if tracks > 1:
-        yield "several sounds: the first is used"
+        yield Flag.SEVERAL_SOUNDS
     if declared and seen.frames < limits.min_decoded_share * declared:
-        yield CUT
+        yield Flag.CUT_SHORT
     if corrupt:
-        yield CORRUPT
+        yield Flag.CORRUPT_FRAMES
     if seen.errors["audio"]:
-        yield CORRUPT_SOUND
+        yield Flag.CORRUPT_SOUND
     if seen.gap("video") > limits.max_gap_seconds:
-        yield GAPS
+        yield Flag.PICTURE_GAPS
     if seen.gap("audio") > limits.max_gap_seconds:
-        yield SOUND_GAPS
+        yield Flag.SOUND_GAPS
     if seen.offset is not None and abs(seen.offset) > limits.max_sound_offset:
-        yield APART
+        yield Flag.STARTS_APART
     if len(seen.sizes) > 1:
-        yield "picture changes size"
+        yield Flag.SIZE_CHANGES
 
 
 def _shown(picture: Any, rotation: int) -> tuple[int | None, int | None]:

@@ -48,7 +48,7 @@ def load(name: str, model: type[T], file: Path = paths.PARAMS) -> T:
     return check(name, blocks[name], model, file)
 
 
-def check(name: str, found: Any, model: type[T], file: Path = paths.PARAMS) -> T:
+def check(name: str, found: object, model: type[T], file: Path = paths.PARAMS) -> T:
     """What was found under `name`, as `model`. Raises ParamsError that names every fault."""
     if wrong := faults(name, found, model):
         raise unfit(file, wrong)
@@ -61,7 +61,7 @@ def unfit(file: Path, wrong: Iterable[str]) -> ParamsError:
     return ParamsError(f"{file} does not fit:\n{lines}\nCorrect it there (the comments tell each key's range).")
 
 
-def faults(name: str, found: Any, model: Any) -> list[str]:
+def faults(name: str, found: object, model: Any) -> list[str]:
     """A line for each fault of what was found under `name`: its key, what was found and what was expected."""
     try:
         TypeAdapter(model).validate_python(found)
@@ -108,7 +108,7 @@ def _parsed(text: str) -> dict[str, Any]:
     return dict(yaml.load(text, LOADER))  # noqa: S506  a SafeLoader, see above
 
 
-def flat(nested: Mapping[str, Any]) -> dict[str, Any]:
+def flat(nested: Mapping[str, object]) -> dict[str, Any]:
     """The innermost values by their dotted keys, as DVC writes them: {"a": {"b": 1}} -> {"a.b": 1}."""
     found: dict[str, Any] = {}
     for key, value in nested.items():

@@ -11,6 +11,7 @@ from pydantic import Field
 from pipeline import assets, paths, tables
 from pipeline.errors import AssetError, ParamsError
 from pipeline.params import Block
+from pipeline.tables import Tokens, TokensMetadata, TokensRow, TranscriptMetadata
 
 NO_WORD = -1  # of [CLS] and [SEP]
 SAMPLE, HEAD = 100, 4  # texts, and tokens of each, that tell one vocabulary from another
@@ -32,24 +33,24 @@ class Params(Block):
         return self.encoder[language]
 
 
-def tokenise(text: str, encoder: str, max_tokens: int) -> dict[str, list[int]]:
+def tokenise(text: str, encoder: str, max_tokens: int) -> Tokens:
     """Normalised text -> the token columns of tables.TOKENS, at most max_tokens long: [CLS], the head, [SEP].
 
     No text gives no tokens: the clip lacks the modality. Raises AssetError.
     """
     words = text.split()
     if not words:
-        return {"input_ids": [], "attention_mask": [], "token_type_ids": [], "word": []}
+        return Tokens(input_ids=[], attention_mask=[], token_type_ids=[], word=[])
     tokenizer = _tokenizer(encoder)
     tokenizer.no_padding()
     tokenizer.enable_truncation(max_tokens)
     tokens = tokenizer.encode(words, is_pretokenized=True)
-    return {
-        "input_ids": tokens.ids,
-        "attention_mask": [1] * len(tokens.ids),
-        "token_type_ids": [0] * len(tokens.ids),
-        "word": [NO_WORD if word is None else word for word in tokens.word_ids],
-    }
+    return Tokens(
+        input_ids=tokens.ids,
+        attention_mask=[1] * len(tokens.ids),
+        token_type_ids=[0] * len(tokens.ids),
+        word=[NO_WORD if word is None else word for word in tokens.word_ids],
+    )
 
 
 def run(options: Params) -> None:
@@ -67,25 +68,27 @@ def run(options: Params) -> None:
 
 def _write(dataset: str, options: Params) -> list[int]:
     """Tokenise one data set. Returns the number of tokens of each clip."""
-    transcripts = tables.read(paths.transcripts(dataset), columns=["id", "text", "spoken"]).to_pylist()
-    language = tables.metadata(paths.transcripts(dataset))["language"]
+    file = paths.transcripts(dataset)
+    ids, texts, spoken = tables.read(file, columns=["id", "text", "spoken"]).to_pydict().values()
+    language = tables.read_metadata(TranscriptMetadata, file).language
     encoder = options.encoder_of(dataset, language)
     _check_encoder(dataset, language, encoder)
     if brought := paths.imported("text", dataset).is_file():
-        rows = _take(dataset, transcripts, encoder, options.max_tokens)
+        rows = _take(dataset, ids, spoken, encoder, options.max_tokens)
     else:
-        rows = [{"id": row["id"], **tokenise(row["text"], encoder, options.max_tokens)} for row in transcripts]
-    metadata = {
-        "dataset": dataset,
-        "language": language,
-        "encoder": encoder,
-        "encoder_sha256": assets.encoder_sha256(encoder),
-        "vocabulary": _tokenizer(encoder).get_vocab_size(),
-        "max_tokens": options.max_tokens,
+        found = (tokenise(text, encoder, options.max_tokens) for text in texts)
+        rows = [TokensRow(id=id, **vars(tokens)) for id, tokens in zip(ids, found, strict=True)]
+    metadata = TokensMetadata(
+        dataset=dataset,
+        language=language,
+        encoder=encoder,
+        encoder_sha256=assets.encoder_sha256(encoder),
+        vocabulary=_tokenizer(encoder).get_vocab_size(),
+        max_tokens=options.max_tokens,
         **(tables.metadata(paths.imported("text", dataset)) if brought else {}),
-    }
-    tables.write(paths.features("text", dataset), tables.rows(tables.TOKENS, rows), metadata)
-    return [len(row["input_ids"]) for row in rows]
+    )
+    tables.write(paths.features("text", dataset), tables.table_of(TokensRow, rows), metadata.content())
+    return [len(row.input_ids) for row in rows]
 
 
 def _check_encoder(dataset: str, language: str, encoder: str) -> None:
@@ -99,15 +102,22 @@ def _check_encoder(dataset: str, language: str, encoder: str) -> None:
         ) from None
 
 
-def _take(dataset: str, transcripts: list[dict[str, Any]], encoder: str, max_tokens: int) -> list[dict[str, Any]]:
+def _take(dataset: str, ids: list[str], spoken: list[str], encoder: str, max_tokens: int) -> list[TokensRow]:
     """The token ids that a data set brings, cut to max_tokens as the field cuts them: at the end, [SEP] not kept."""
-    brought = {row["id"]: row for row in tables.read(paths.imported("text", dataset)).to_pylist()}
-    rows = [
-        {name: value[:max_tokens] for name, value in brought[row["id"]].items() if name != "id"} for row in transcripts
-    ]
-    spoken = [row["spoken"] for row in transcripts]
-    _check_vocabulary(dataset, encoder, [row["input_ids"] for row in rows[:SAMPLE]], spoken[:SAMPLE])
-    return [{"id": row["id"], **tokens} for row, tokens in zip(transcripts, rows, strict=True)]
+    brought = {row.id: row for row in tables.read_rows(TokensRow, paths.imported("text", dataset))}
+    rows = [_cut(brought[id], max_tokens) for id in ids]
+    _check_vocabulary(dataset, encoder, [row.input_ids for row in rows[:SAMPLE]], spoken[:SAMPLE])
+    return rows
+
+
+def _cut(row: TokensRow, most: int) -> TokensRow:
+    return TokensRow(
+        id=row.id,
+        input_ids=row.input_ids[:most],
+        attention_mask=row.attention_mask[:most],
+        token_type_ids=row.token_type_ids[:most],
+        word=row.word[:most],
+    )
 
 
 def _check_vocabulary(dataset: str, encoder: str, found: list[list[int]], spoken: list[str]) -> None:

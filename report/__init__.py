@@ -7,8 +7,8 @@ Nothing here imports a network.
 
 import shutil
 
+from model.measures import results as measured
 from pipeline import paths
-from pipeline.tables import read_json
 from report.facts import Dataset
 from report.params import Params
 
@@ -27,7 +27,7 @@ def write(options: Params) -> list[Dataset]:
     """
     from report import experiments, explore, facts, films, page, published, tables
 
-    datasets, metrics = facts.read(), read_json(paths.METRICS)
+    datasets, metrics = facts.read(), measured.read()
     results = tables.results(datasets, metrics)
     titles = {data.name: data.title for data in datasets}
     sections = [page.section(data, titles, options) for data in datasets]

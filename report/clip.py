@@ -5,14 +5,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from textwrap import wrap
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pipeline.assemble import align
 from pipeline.media import SAMPLE_RATE
 from report.plots import COLOURS, INK, LEGEND_COLUMNS, WIDTH
-from report.tracks import Modality, Row, Tracks
+from report.tracks import Modality, Tracks
 
+Said = tuple[str, float, float]  # a word and when it is said, in seconds
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -100,7 +102,7 @@ def _panels(tracks: Tracks) -> Iterator[Panel]:
         lines = _lines(tracks)
         yield Panel(0.2 * len(lines), partial(_words, lines=lines))
     elif tracks.words:
-        said = " ".join(word["word"] for word in tracks.words)
+        said = " ".join(word.word for word in tracks.words)
         text = wrap(said, int(_width(tracks) / LETTER), max_lines=LINES, placeholder=" …")
         yield Panel(0.2 * len(text), partial(_transcript, lines=text))
     if len(tracks.sound):
@@ -124,32 +126,31 @@ def _voice(audio: Modality, gcis: np.ndarray) -> Iterator[Panel]:
             yield Panel(0.5, partial(_track, audio=audio, name=name, values=values))
 
 
-def _lines(tracks: Tracks) -> list[list[Row]]:
+def _lines(tracks: Tracks) -> list[list[Said]]:
     """The words on as many lines as it takes for none to run into another; LINES at most."""
     letter = LETTER * tracks.seconds / _width(tracks)  # seconds
-    lines: list[list[Row]] = []
+    lines: list[list[Said]] = []
     ends: list[float] = []
-    for word in tracks.words:
-        middle, reach = (word["start"] + word["end"]) / 2, letter * (len(word["word"]) + 1) / 2
+    for word, (start, end) in zip(tracks.words, align.spans(tracks.words, tracks.seconds), strict=True):
+        middle, reach = (start + end) / 2, letter * (len(word.word) + 1) / 2
         free = [line for line, end in enumerate(ends) if end <= middle - reach]
         if not free and len(lines) < LINES:
             free = [len(lines)]
             lines.append([])
             ends.append(0.0)
         line = free[0] if free else int(np.argmin(ends))
-        lines[line].append(word)
-        ends[line] = max(middle + reach, word["end"])
+        lines[line].append((word.word, start, end))
+        ends[line] = max(middle + reach, end)
     return lines
 
 
-def _words(axes: "Axes", lines: list[list[Row]]) -> None:
+def _words(axes: "Axes", lines: list[list[Said]]) -> None:
     """Each word on the stretch of time in which it is said."""
     for index, words in enumerate(lines):
-        spans = [(word["start"], word["end"] - word["start"]) for word in words]
+        spans = [(start, end - start) for _, start, end in words]
         axes.broken_barh(spans, (-index - 0.45, 0.9), color=SPAN, edgecolor="white")
-        for word in words:
-            middle = (word["start"] + word["end"]) / 2
-            axes.text(middle, -index, word["word"], ha="center", va="center", clip_on=True)
+        for word, start, end in words:
+            axes.text((start + end) / 2, -index, word, ha="center", va="center", clip_on=True)
     axes.set_ylim(0.5 - len(lines), 0.5)
     _bare(axes, "words")
 
@@ -250,8 +251,10 @@ def _line(axes: "Axes", audio: Modality, values: np.ndarray) -> None:
 def _shade(axes: "Axes", audio: Modality | None) -> None:
     if audio and (voiced := audio.voiced) is not None:
         high = axes.get_xaxis_transform()
-        look: dict[str, Any] = {"color": SHADE, "linewidth": 0, "step": "mid", "zorder": 0}
-        axes.fill_between(audio.times, 0, 1, where=voiced.tolist(), transform=high, label="voiced", **look)
+        axes.fill_between(
+            audio.times, 0, 1, where=voiced.tolist(), step="mid", transform=high, label="voiced", color=SHADE,
+            linewidth=0, zorder=0,
+        )  # fmt: skip
 
 
 def _named(axes: "Axes", name: str, unit: str) -> None:

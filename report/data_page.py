@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 
 from pipeline import paths
+from pipeline.errors import Reason
 from pipeline.tables import SPLITS, UNIMODAL
 from report import plots
 from report.examples import shortened
@@ -116,5 +117,5 @@ def counted(counts: Counter[str]) -> list[tuple[str, ...]]:
 
 def _message(refused: Row, shown: bool) -> str:
     """The message, save one about label.csv where texts must not be shown: it may quote a cell, a transcript even."""
-    quoting = refused["file"].endswith(".csv") or refused["reason"] == "data set"
+    quoting = refused["file"].endswith(".csv") or refused["reason"] == Reason.DATA_SET
     return f"may quote a transcript: see {paths.REFUSED}" if quoting and not shown else str(refused["message"])

@@ -8,15 +8,15 @@ import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import NotRequired, TypedDict, cast
 
 import numpy as np
 import pyarrow as pa
 
 from pipeline import paths, tables
-from pipeline.tables import MODALITIES, UNIMODAL
+from pipeline.tables import MODALITIES, UNIMODAL, Word
 from report import player, plots, tracks
-from report.facts import Dataset, Row, Run, ulabels
+from report.facts import Dataset, Run, ulabels
 from report.tables import model_name
 from report.tracks import Modality
 
@@ -24,7 +24,83 @@ MEDIA = "media"
 BRANCHES = ("prediction", *MODALITIES)
 
 
-def content(data: Dataset, titles: Mapping[str, str], shown: bool, playable: bool) -> Row:
+Column = list[float | None]  # one number per clip, or per epoch
+
+
+class Model(TypedDict):
+    """What a run says of each clip. own: the run is of this data set."""
+
+    title: str
+    network: str
+    own: bool
+    prediction: Column
+    text: Column
+    audio: Column
+    vision: Column
+
+
+class Scores(TypedDict):
+    """On the validation split."""
+
+    mae: float | None
+    corr: float | None
+
+
+class Trained(TypedDict):
+    """A run. best: of its network's seeds; parameters: as JSON, by dotted keys; curves: by name."""
+
+    title: str
+    network: str
+    best: bool
+    best_epoch: int
+    valid: Scores
+    parameters: dict[str, str]
+    curves: dict[str, Column]
+
+
+class Ulabels(TypedDict):
+    """The u-labels of a run, by modality: epoch by epoch, one of each clip that has some."""
+
+    title: str
+    network: str
+    epochs: list[int]
+    clips: list[int]
+    text: NotRequired[list[Column]]
+    audio: NotRequired[list[Column]]
+    vision: NotRequired[list[Column]]
+
+
+class Explored(TypedDict):
+    """A data set. Lists have one entry per clip; media: whether films and tracks lie beside the page; human: labels by
+    modality; texts: None where they may not be shown; edges: of the bins of labels."""
+
+    name: str
+    title: str
+    range: tuple[float, float]
+    media: bool
+    ids: list[str]
+    speakers: list[str]
+    seconds: Column
+    splits: list[str | None]
+    labels: Column
+    human: dict[str, Column]
+    flags: list[list[str]]
+    texts: list[str] | None
+    models: list[Model]
+    runs: list[Trained]
+    ulabels: list[Ulabels]
+    edges: list[float]
+
+
+class Predictor(TypedDict):
+    """A run that predicted, as predictions.parquet names it."""
+
+    network: str
+    seed: int
+    trained_on: str
+
+
+def content(data: Dataset, titles: Mapping[str, str], shown: bool, playable: bool) -> Explored:
     """One data set. titles: every data set's, by name; shown: transcripts may be; playable: its media lie beside the page."""
     ids = list(data.clips)
     labels = [data.labels.get(clip, {}) for clip in ids]
@@ -88,25 +164,25 @@ def _in_order(frames: Iterator[tuple[str, Modality]]) -> Callable[[str], Modalit
     return find
 
 
-def embedded(found: Any) -> str:
+def embedded(found: object) -> str:
     """JSON that may stand inside a <script> element."""
     return _json(found).replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
-def _json(found: Any) -> str:
+def _json(found: object) -> str:
     """Without spaces, and in ASCII: no file's encoding, and no line separator of Unicode's, matters."""
     return json.dumps(found, separators=(",", ":"), allow_nan=False)
 
 
-def _words(data: Dataset) -> dict[str, list[Row]]:
+def _words(data: Dataset) -> dict[str, list[Word]]:
     path = paths.transcripts(data.name)
     if not path.is_file():
         return {}
     found = tables.read(path, ["id", "words"]).to_pylist()
-    return {row["id"]: row["words"] for row in found}
+    return {row["id"]: [Word(**word) for word in row["words"]] for row in found}
 
 
-def _groups(data: Dataset) -> list[Row]:
+def _groups(data: Dataset) -> list[Predictor]:
     """The runs that predicted clips of the data set: of its own the best seed of each network."""
     keys = data.predictions.select(["network", "seed", "trained_on"]).group_by(["network", "seed", "trained_on"])
     order = [("trained_on", "ascending"), ("network", "ascending"), ("seed", "ascending")]
@@ -119,58 +195,63 @@ def _groups(data: Dataset) -> list[Row]:
     ]
 
 
-def _model(data: Dataset, titles: Mapping[str, str], run: Row) -> Row:
+def _model(data: Dataset, titles: Mapping[str, str], run: Predictor) -> Model:
     rows = {row["id"]: row for row in data.predicted(**run)}
     of = "" if run["trained_on"] == data.name else f", trained on {titles.get(run['trained_on'], run['trained_on'])}"
+    column = {branch: [_short(rows.get(clip, {}).get(branch)) for clip in data.clips] for branch in BRANCHES}
     return {
         "title": f"{model_name(run['network'])}, seed {run['seed']}{of}",
         "network": run["network"],
         "own": not of,
-        **{branch: [_short(rows.get(clip, {}).get(branch)) for clip in data.clips] for branch in BRANCHES},
+        "prediction": column["prediction"],
+        "text": column["text"],
+        "audio": column["audio"],
+        "vision": column["vision"],
     }
 
 
-def _run(network: str, run: Run, best: bool) -> Row:
+def _run(network: str, run: Run, best: bool) -> Trained:
     shown = ("epoch", "train_loss", "valid_loss", "valid_mae", "valid_corr")
     return {
         "title": f"{model_name(network)}, seed {run.seed}",
         "network": network,
         "best": best,
-        "best_epoch": run.record["best_epoch"],
-        "valid": {name: _short(run.record["valid"].get(name)) for name in ("mae", "corr")},
-        "parameters": {name: json.dumps(value, ensure_ascii=False) for name, value in run.parameters.items()},
+        "best_epoch": run.record.best_epoch,
+        "valid": {"mae": _short(run.record.valid.mae), "corr": _short(run.record.valid.corr)},
+        "parameters": {name: json.dumps(value, ensure_ascii=False) for name, value in run.record.parameters.items()},
         "curves": {
             name: [_short(value) for value in run.curves[name].tolist()] for name in shown if name in run.curves
         },
     }
 
 
-def _ulabels(network: str, run: Run, ids: Sequence[str]) -> Row | None:
-    """By modality and epoch, one of each clip that has u-labels; None where the network makes none."""
+def _ulabels(network: str, run: Run, ids: Sequence[str]) -> Ulabels | None:
+    """None where the network makes none."""
     epochs = ulabels(run)
     if not epochs:
         return None
     place = {clip: index for index, clip in enumerate(ids)}
     first = next(iter(epochs.values()))
     clips = [clip for clip in first["id"].to_pylist() if clip in place]
-    return {
+    made = {
+        modality: [_column(table, modality, clips) for table in epochs.values()]
+        for modality in MODALITIES
+        if first[modality].null_count < len(first)
+    }
+    found = {
         "title": f"{model_name(network)}, seed {run.seed}",
         "network": network,
         "epochs": list(epochs),
         "clips": [place[clip] for clip in clips],
-        **{
-            modality: [_column(table, modality, clips) for table in epochs.values()]
-            for modality in MODALITIES
-            if first[modality].null_count < len(first)
-        },
     }
+    return cast(Ulabels, found | made)
 
 
-def _column(table: pa.Table, modality: str, clips: Sequence[str]) -> list[Any]:
+def _column(table: pa.Table, modality: str, clips: Sequence[str]) -> Column:
     found = dict(zip(table["id"].to_pylist(), table[modality].to_pylist(), strict=True))
     return [_short(found.get(clip)) for clip in clips]
 
 
-def _short(value: float | None) -> Any:
+def _short(value: float | None) -> float | None:
     """To three decimals; None for what is not known or no number."""
     return None if value is None or not np.isfinite(value) else round(float(value), 3)

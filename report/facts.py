@@ -1,7 +1,6 @@
 """What the stages left behind, one Dataset for each data set; nothing here decides what is shown."""
 
 import csv
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline import conventions, params, paths, tables
+from model import run_files
+from model.measures import experiment_files
+from model.measures.experiment_files import AnyExperiment
+from model.run_files import RunRecord
+from pipeline import conventions, paths, tables
+from pipeline.flags import Flagged
 from report.tracks import VOICING
 
 Row = dict[str, Any]
@@ -25,8 +29,6 @@ UNKNOWN = {  # of a data set that has nothing but refused rows
     "synthetic": False,
 }
 SPOKEN = ["id", "text", "spoken", "source", "model", "confidence", "flags"]
-RESULTS = ("best_epoch", "epochs", "valid", "weights", "weights_sha256", "key")  # of run.json; the rest decided them
-DERIVED = ("statistics", "encoder_config", "columns", "changes")  # long, or in what else is shown
 EXTRACTED = ["id", "status", "reason", "flags", "n_frames", "mask"]
 
 
@@ -53,25 +55,13 @@ class Extraction:
 class Run:
     """One training run's record and its files."""
 
-    record: Row  # run.json
+    record: RunRecord
     curves: dict[str, np.ndarray]  # (epochs,) a column of curves.csv; NaN where it is empty
     ulabels: Path
 
     @property
     def seed(self) -> int:
-        return int(self.record["seed"])
-
-    @property
-    def parameters(self) -> Row:
-        """All that decided the run but for versions, by dotted keys."""
-        return params.flat(
-            {key: value for key, value in self.record.items() if key not in (*RESULTS, *DERIVED, "versions")}
-        )
-
-    @property
-    def valid_mae(self) -> float:
-        mae = self.record["valid"].get("mae")
-        return float("inf") if mae is None else float(mae)
+        return self.record.seed
 
 
 @dataclass(frozen=True)
@@ -87,7 +77,7 @@ class Dataset:
     refused: list[Row]
     runs: dict[str, list[Run]]  # by network, in order of seed
     predictions: pa.Table
-    experiments: list[Row]  # their records, by name
+    experiments: list[AnyExperiment]  # by name
 
     @property
     def synthetic(self) -> bool:
@@ -105,7 +95,7 @@ class Dataset:
 
     def best(self, network: str) -> Run:
         """The seed that the validation split prefers."""
-        return min(self.runs[network], key=lambda run: (run.valid_mae, run.seed))
+        return min(self.runs[network], key=lambda run: (run.record.valid.mae, run.seed))
 
     def flags(self, clip: str) -> list[str]:
         """What is odd about a clip, each stage's word before it."""
@@ -139,7 +129,7 @@ def read() -> list[Dataset]:
             refused=refused.get(name, []),
             runs=_runs(name),
             predictions=predictions.filter(pc.equal(predictions["dataset"], name)),
-            experiments=[tables.read_json(file) for file in sorted((paths.EXPERIMENTS / name).glob("*.json"))],
+            experiments=[experiment_files.read(file) for file in sorted((paths.EXPERIMENTS / name).glob("*.json"))],
         )
         for name in sorted({*settings, *clips, *refused})
     ]
@@ -174,11 +164,7 @@ def _extraction(path: Path) -> Extraction:
         present=Share(sum(sum(row["mask"]) for row in rows), sum(row["n_frames"] for row in rows)),
         voiced=_voiced(path),
         failed=[{"id": row["id"], "reason": row["reason"]} for row in rows if row["status"] == "failed"],
-        flags={
-            row["id"]: [re.sub(r"\d+ frames", "some frames", flag) for flag in row["flags"]]
-            for row in rows
-            if row["flags"]
-        },
+        flags={row["id"]: [Flagged.parse(flag).uncounted for flag in row["flags"]] for row in rows if row["flags"]},
     )
 
 
@@ -199,18 +185,18 @@ def _voiced(path: Path) -> Share | None:
 
 
 def _runs(dataset: str) -> dict[str, list[Run]]:
-    runs = [_run(file.parent) for file in sorted((paths.RUNS / dataset).glob("*/run.json"))]
+    runs = [_run(file.parent) for file in sorted((paths.RUNS / dataset).glob(f"*/{run_files.RUN}"))]
     networks: dict[str, list[Run]] = {}
-    for run in sorted(runs, key=lambda run: (run.record["network"], run.seed)):
-        networks.setdefault(run.record["network"], []).append(run)
+    for run in sorted(runs, key=lambda run: (run.record.network, run.seed)):
+        networks.setdefault(run.record.network, []).append(run)
     return networks
 
 
 def _run(folder: Path) -> Run:
-    with (folder / "curves.csv").open(newline="") as file:
+    with (folder / run_files.CURVES).open(newline="") as file:
         epochs = list(csv.DictReader(file))
     curves = {
         name: np.array([float(row[name]) if row[name] else np.nan for row in epochs])
         for name in (epochs[0] if epochs else {})
     }
-    return Run(tables.read_json(folder / "run.json"), curves, folder / "ulabels.parquet")
+    return Run(run_files.read(folder), curves, folder / run_files.ULABELS)

@@ -15,7 +15,8 @@ from pipeline.tables import MODALITIES
 from report import data_page, experiments, explore, plots
 from report.examples import Gallery, example, parting, shortened, spoken
 from report.experiments import Experiment
-from report.facts import Dataset, Row, ulabels
+from report.explore import Explored
+from report.facts import Dataset, ulabels
 from report.params import Params
 from report.plots import Plot
 from report.tables import BOLD, NOTHING, Emphasised, Table, model_name
@@ -84,7 +85,7 @@ def may_show(data: Dataset, options: Params) -> bool:
     return bool(data.settings["redistribute"]) or options.show_all
 
 
-def render(results: Sequence[Table], sections: Sequence[Section], found: Sequence[Row]) -> str:
+def render(results: Sequence[Table], sections: Sequence[Section], found: Sequence[Explored]) -> str:
     """The whole page as one file: style, scripts, charting library and pictures inline, nothing loaded from the network.
 
     found: explore.content of each data set.

@@ -5,13 +5,14 @@ report/web/player.js draws them; the report and the served page share both.
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import NotRequired, TypedDict
 
 import numpy as np
 
 from pipeline.assemble import align
+from pipeline.tables import Word
 from pipeline.vision import landmarks
-from report.tracks import Modality, Row
+from report.tracks import Modality
 
 LONGEST = 3000  # values of a track; a longer one is thinned
 COVAREP = ("MCEP_0", "NAQ", "Rd")  # beside F0
@@ -20,27 +21,67 @@ MOUTH, SMILE, BROWS = "mouth opening", "smile", "brows raised"
 PLACES = 1000  # of a picture's width and height: landmarks are integers
 
 
+class Track(TypedDict):
+    """values: one per time, None for what is not known."""
+
+    name: str
+    unit: str
+    values: list[float | None]
+
+
+class Frames(TypedDict):
+    """present: the stretches of time in which a voice or a face is there."""
+
+    times: list[float]
+    tracks: list[Track]
+    present: list[tuple[float, float]]
+
+
+class Landmarks(TypedDict):
+    """points: for each frame x and y by turns of the 68 points, in thousandths of the picture's width and height; None
+    where there is no face."""
+
+    times: list[float]
+    points: list[list[int] | None]
+
+
+class Faces(Frames):
+    """landmarks: None where the features do not tell."""
+
+    landmarks: Landmarks | None
+
+
+class Playable(TypedDict):
+    """words: each with its start and end, None where that is not known; film: the modality that it shows, None: no film."""
+
+    seconds: float
+    timed: bool
+    words: list[tuple[str, float | None, float | None]]
+    audio: Frames | None
+    vision: Faces | None
+    film: NotRequired[str | None]
+
+
 def content(
     seconds: float,
-    words: Sequence[Row],
+    words: Sequence[Word],
     audio: Modality | None,
     vision: Modality | None,
     size: tuple[int, int] | None,
-) -> dict[str, Any]:
-    """words: of tables.TRANSCRIPTS. size: the picture's width and height in pixels; None: unknown."""
+) -> Playable:
+    """size: the picture's width and height in pixels; None: unknown."""
     return {
         "seconds": _time(seconds),
         "timed": align.timed(words),
-        "words": [[word["word"], _time(word["start"]), _time(word["end"])] for word in words],
-        "audio": None if audio is None else _modality(audio, list(_voice(audio)), audio.voiced),
+        "words": [(word.word, _known(word.start), _known(word.end)) for word in words],
+        "audio": None if audio is None else _frames(audio, list(_voice(audio)), audio.voiced),
         "vision": None
         if vision is None
-        else _modality(vision, list(_face(vision)), vision.there) | {"landmarks": _landmarks(vision, size)},
+        else {**_frames(vision, list(_face(vision)), vision.there), "landmarks": _landmarks(vision, size)},
     }
 
 
-def _modality(found: Modality, tracks: Sequence[tuple[str, str, np.ndarray]], present: np.ndarray | None) -> Row:
-    """times, tracks ({name, unit, values}), and the stretches of time in which a voice or a face is there."""
+def _frames(found: Modality, tracks: Sequence[tuple[str, str, np.ndarray]], present: np.ndarray | None) -> Frames:
     step = -(-len(found.times) // LONGEST)
     return {
         "times": [_time(time) for time in found.times[::step]],
@@ -68,9 +109,7 @@ def _face(vision: Modality) -> Iterator[tuple[str, str, np.ndarray]]:
         yield BROWS, "0 to 1", brows
 
 
-def _landmarks(vision: Modality, size: tuple[int, int] | None) -> Row | None:
-    """{times, points}: for each frame x and y by turns of the 68 points, in thousandths of the picture's width and
-    height; null where there is no face. None: the features do not tell."""
+def _landmarks(vision: Modality, size: tuple[int, int] | None) -> Landmarks | None:
     if size is None:
         return None
     points = landmarks.placed(vision.x, [column.name for column in vision.columns], size)
@@ -90,15 +129,19 @@ def _stretches(times: np.ndarray, present: np.ndarray) -> Iterator[tuple[float, 
         yield _time(times[first]), _time(times[after - 1] + step)
 
 
-def _time(seconds: float | None) -> Any:
-    """To the millisecond; None for what is not known."""
-    return None if seconds is None else round(float(seconds), 3)
+def _time(seconds: float) -> float:
+    """To the millisecond."""
+    return round(float(seconds), 3)
+
+
+def _known(seconds: float | None) -> float | None:
+    return None if seconds is None else _time(seconds)
 
 
 def _numbers(values: np.ndarray) -> list[float | None]:
     return [_number(value) for value in values.tolist()]
 
 
-def _number(value: float | None) -> Any:
+def _number(value: float | None) -> float | None:
     """Of four digits; None for what is not known."""
     return None if value is None or not np.isfinite(value) else float(f"{value:.4g}")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from model.measures.experiment_files import Followed
 from pipeline.errors import RawmsaError
 from pipeline.tables import MODALITIES, SPLITS
 from report.facts import Row, Run
@@ -96,7 +97,7 @@ def curves(figure: "Figure", runs: Sequence[Run]) -> None:
         losses.plot(epochs, run.curves["train_loss"], color=COLOURS["train"])
         losses.plot(epochs, run.curves["valid_loss"], color=COLOURS["valid"])
         errors.plot(epochs, run.curves["valid_mae"], color=COLOURS["valid"])
-        best = epochs == run.record["best_epoch"]
+        best = epochs == run.record.best_epoch
         errors.plot(epochs[best], run.curves["valid_mae"][best], "o", markersize=5, color=COLOURS["valid"])
     for split, word in (("train", "training"), ("valid", "validation")):
         losses.plot([], [], color=COLOURS[split], linewidth=2, label=word)
@@ -168,7 +169,7 @@ def fine_edges(label_range: tuple[float, float]) -> list[float]:
     return _edges(label_range, FINE_CENTRES)
 
 
-def nearness(figure: "Figure", entries: Sequence[Row], modalities: Sequence[str]) -> None:
+def nearness(figure: "Figure", entries: Sequence[Followed], modalities: Sequence[str]) -> None:
     """MAE and correlation of the u-labels with the true labels by epoch, a line a row; dashed: the control u = m.
 
     modalities: those with true labels.
@@ -178,7 +179,7 @@ def nearness(figure: "Figure", entries: Sequence[Row], modalities: Sequence[str]
         for axes, modality in zip(row, modalities, strict=True):
             for index, entry in enumerate(entries):
                 style = {"color": f"C{index}", "linestyle": LINES[index // COLOURS_CYCLED % len(LINES)]}
-                axes.plot(*_line(entry, modality, measure), **style, label=entry["label"])
+                axes.plot(*_line(entry, modality, measure), **style, label=entry.label)
             control = next(entry for entry in entries if not np.isnan(_line(entry, modality, "control_mae")[1]).all())
             axes.plot(*_line(control, modality, f"control_{measure}"), "--", color=INK, label="u = m")
             if measure == "mae":
@@ -191,7 +192,7 @@ def nearness(figure: "Figure", entries: Sequence[Row], modalities: Sequence[str]
     figure.legend(*panels[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=LEGEND_COLUMNS)
 
 
-def shifts(figure: "Figure", entry: Row, modalities: Sequence[str]) -> None:
+def shifts(figure: "Figure", entry: Followed, modalities: Sequence[str]) -> None:
     """How far the new u-labels of an epoch and their average lie from the m-labels, and from those of the epoch before."""
     panels = figure.subplots(2, len(modalities), sharey="row", squeeze=False)
     for row, (measure, told) in zip(panels, (("shift", "mean |u - m|"), ("change", "mean change of u")), strict=True):
@@ -205,16 +206,16 @@ def shifts(figure: "Figure", entry: Row, modalities: Sequence[str]) -> None:
     _by_epoch(panels[-1])
 
 
-def _line(entry: Row, modality: str, measure: str) -> tuple[list[int], list[float]]:
+def _line(entry: Followed, modality: str, measure: str) -> tuple[list[int], list[float]]:
     """Epochs and values; a gap where the value is not defined."""
-    found = [(epoch["epoch"], epoch.get(modality, {}).get(measure)) for epoch in entry["epochs"]]
+    found = [(epoch.epoch, epoch.figures.get(modality, {}).get(measure)) for epoch in entry.epochs]
     return [epoch for epoch, _ in found], [np.nan if value is None else value for _, value in found]
 
 
-def _by_epoch(panels: Iterable[Any]) -> None:
+def _by_epoch(panels: Iterable["Axes"]) -> None:
     for axes in panels:
         axes.set_xlabel("epoch")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.locator_params(axis="x", integer=True)
 
 
 def spread(values: Sequence[T], count: int) -> list[T]:

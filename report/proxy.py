@@ -10,7 +10,7 @@ import av
 import numpy as np
 
 from pipeline import media
-from pipeline.errors import MediaError
+from pipeline.errors import MediaError, Reason
 
 Row = dict[str, Any]  # of tables.CLIPS
 
@@ -29,7 +29,7 @@ def write(out: Path, clip: Row) -> None:
     pictures = _pictures(path, clip) if clip["has_vision"] else iter(())
     first = next(pictures, None)
     if first is None and not len(sound):
-        raise MediaError("no picture", f"{path.name} has no frame that can be shown, and no sound.")
+        raise MediaError(Reason.NO_PICTURE, f"{path.name} has no frame that can be shown, and no sound.")
     with av.open(str(out), "w", format="mp4", options={"fflags": "+bitexact"}) as container:
         shown: Any = _picture_track(container, first) if first is not None else None
         heard: Any = _sound_track(container) if len(sound) else None

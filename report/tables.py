@@ -5,8 +5,8 @@ import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
+from model.measures.results import Results, Summary
 from pipeline import conventions
 from pipeline.datasets.refusal import printable
 from pipeline.tables import as_text
@@ -49,7 +49,7 @@ def model_name(network: str) -> str:
     return PAPER_NAMES.get(network, network.replace("_", "-").upper())
 
 
-def results(datasets: Sequence[Dataset], metrics: Mapping[str, Any]) -> list[Table]:
+def results(datasets: Sequence[Dataset], metrics: Results) -> list[Table]:
     """One table for each metric convention that has results."""
     found = {
         convention: [data for data in datasets if data.settings["convention"] == convention and data.name in metrics]
@@ -59,7 +59,7 @@ def results(datasets: Sequence[Dataset], metrics: Mapping[str, Any]) -> list[Tab
     return [_results(convention, members, metrics, titles) for convention, members in found.items() if members]
 
 
-def _results(name: str, datasets: Sequence[Dataset], metrics: Mapping[str, Any], titles: Mapping[str, str]) -> Table:
+def _results(name: str, datasets: Sequence[Dataset], metrics: Results, titles: Mapping[str, str]) -> Table:
     convention = conventions.find(name)
     columns = convention.columns
     rows = [
@@ -82,37 +82,37 @@ def _model(key: str, titles: Mapping[str, str]) -> str:
     return model_name(network) + (f", trained on {titles.get(trained_on, trained_on)}" if trained_on else "")
 
 
-def _crossings(datasets: Sequence[Dataset], metrics: Mapping[str, Any], titles: Mapping[str, str]) -> Iterator[str]:
+def _crossings(datasets: Sequence[Dataset], metrics: Results, titles: Mapping[str, str]) -> Iterator[str]:
     """What a reader must know of the rows of networks that were trained on another data set."""
     for data in datasets:
         for network, scores in _ordered(metrics[data.name]):
             said = []
-            if "mapped" in scores:
-                (low, high), (to_low, to_high) = scores["mapped"]
+            if scores.mapped:
+                (low, high), (to_low, to_high) = scores.mapped
                 said.append(f"predictions mapped linearly from [{low:g}, {high:g}] to [{to_low:g}, {to_high:g}]")
-            if scores.get("split") == "all":
+            if scores.split == "all":
                 said.append("all labelled clips, there being no test split")
             if said:
                 yield f"{_model(network, titles)}, on {data.title}: {'; '.join(said)}."
 
 
-def _ordered(networks: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def _ordered(networks: Mapping[str, Summary]) -> Iterator[tuple[str, Summary]]:
     """The floor first, then the networks by name."""
     yield from sorted(networks.items(), key=lambda item: (item[0] != FLOOR, item[0]))
 
 
-def _seeds(scores: Mapping[str, Any]) -> str:
-    return str(scores.get("seeds", "-"))
+def _seeds(scores: Summary) -> str:
+    return "-" if scores.seeds is None else str(scores.seeds)
 
 
-def cell(scores: Mapping[str, Any], names: Sequence[str]) -> str:
+def cell(scores: Summary, names: Sequence[str]) -> str:
     """`mean ± std`, two forms of one metric as `x / y`; "-" for what is not defined, no ± for a single seed."""
     return " / ".join(number(scores, name) for name in names)
 
 
-def number(scores: Mapping[str, Any], name: str) -> str:
-    mean = rounded(name, scores.get(name))
-    spread = rounded(name, scores.get("std", {}).get(name)) if scores.get("seeds", 1) > 1 else ""
+def number(scores: Summary, name: str) -> str:
+    mean = rounded(name, scores.means.get(name))
+    spread = rounded(name, scores.std.get(name)) if scores.seeds and scores.seeds > 1 else ""
     return f"{mean} ± {spread}" if mean and spread else mean or "-"
 
 
@@ -149,7 +149,7 @@ def _line(text: str) -> str:
     return printable(" ".join(text.split()))
 
 
-def comma_separated(datasets: Sequence[Dataset], metrics: Mapping[str, Any]) -> str:
+def comma_separated(datasets: Sequence[Dataset], metrics: Results) -> str:
     """One row a data set and model; a column a metric and one its deviation, empty where it is not defined."""
     columns = [conventions.find(name).columns for name in conventions.names()]
     names = list(dict.fromkeys(key for of_one in columns for keys in of_one.values() for key in keys))
@@ -158,9 +158,11 @@ def comma_separated(datasets: Sequence[Dataset], metrics: Mapping[str, Any]) -> 
     writer.writerow(["dataset", "note", "model", "seeds", *(f"{name}{end}" for name in names for end in ("", "_std"))])
     for data in datasets:
         for network, scores in _ordered(metrics.get(data.name, {})):
-            numbers = [rounded(name, part.get(name)) for name in names for part in (scores, scores.get("std", {}))]
+            numbers = [rounded(name, part.get(name)) for name in names for part in (scores.means, scores.std)]
             note = "synthetic demo" if data.synthetic else ""
-            writer.writerow(map(as_text, [data.name, note, network, scores.get("seeds", ""), *numbers]))
+            writer.writerow(
+                map(as_text, [data.name, note, network, "" if scores.seeds is None else str(scores.seeds), *numbers])
+            )
     return out.getvalue()
 
 

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,14 +11,12 @@ import pyarrow as pa
 from pipeline import media, paths, tables
 from pipeline.assemble import align
 from pipeline.errors import MediaError, RawmsaError
-from pipeline.tables import Column
+from pipeline.tables import ClipRow, Column, FeatureMetadata, Word
 
 SEMITONES = "F0semitoneFrom27.5Hz_sma3nz"
 VOICING = (SEMITONES, "VUV")  # columns above 0 where the voice sounds
 LIPS = (13, 14)  # the middle of the inner upper and of the inner lower lip on MediaPipe's mesh
 NEAR = 5  # names that an error offers
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -76,7 +73,7 @@ class Tracks:
 
     name: str  # dataset/id
     seconds: float
-    words: list[Row]  # of its transcript
+    words: list[Word]  # of its transcript
     audio: Modality | None
     vision: Modality | None
     sound: np.ndarray  # (n,) at 16 kHz; empty: not at hand
@@ -89,10 +86,10 @@ class Tracks:
         return align.timed(self.words)
 
 
-def find(name: str) -> Row:
+def find(name: str) -> ClipRow:
     """The row of clips.parquet with this id, or this dataset/id. Raises RawmsaError where none or several have it."""
-    rows = tables.read(paths.CLIPS).to_pylist()
-    found = [row for row in rows if name == _name(row)] or [row for row in rows if name == row["id"]]
+    rows = tables.read_rows(ClipRow, paths.CLIPS)
+    found = [row for row in rows if name == _name(row)] or [row for row in rows if name == row.id]
     if len(found) == 1:
         return found[0]
     names = [_name(row) for row in rows]
@@ -108,14 +105,14 @@ def find(name: str) -> Row:
     )
 
 
-def read(clip: Row) -> Tracks:
+def read(clip: ClipRow) -> Tracks:
     """The tracks of a row of clips.parquet."""
     notes: list[str] = []
     audio, vision = (_modality(name, clip, notes) for name in ("audio", "vision"))
     sound = _sound(clip, notes)
-    spoken = _row(paths.transcripts(clip["dataset"]), clip["id"])
-    words = spoken["words"][0].as_py() if spoken else []
-    return Tracks(_name(clip), clip["seconds"] or 0.0, words, audio, vision, sound, _instants(sound), notes)
+    spoken = _row(paths.transcripts(clip.dataset), clip.id)
+    words = [Word(**word) for word in spoken["words"][0].as_py()] if spoken else []
+    return Tracks(_name(clip), clip.seconds or 0.0, words, audio, vision, sound, _instants(sound), notes)
 
 
 def modalities(name: str, dataset: str) -> Iterator[tuple[str, Modality]]:
@@ -123,15 +120,15 @@ def modalities(name: str, dataset: str) -> Iterator[tuple[str, Modality]]:
     path = paths.features(name, dataset)
     for file in tables.parts(path) if path.is_dir() else ():
         shard = tables.read(file)
-        metadata = tables.metadata(shard)
+        metadata = tables.read_metadata(FeatureMetadata, shard)
         for index, clip in enumerate(shard["id"].to_pylist()):
             row = shard.slice(index, 1)
             if any(row["mask"][0].as_py()) and not np.isnan(row["times"][0].as_py()).any():
                 yield clip, _framed(row, metadata)
 
 
-def _name(clip: Row) -> str:
-    return f"{clip['dataset']}/{clip['id']}"
+def _name(clip: ClipRow) -> str:
+    return f"{clip.dataset}/{clip.id}"
 
 
 def _row(path: Path, clip: str) -> pa.Table | None:
@@ -140,10 +137,10 @@ def _row(path: Path, clip: str) -> pa.Table | None:
     return found if len(found) else None
 
 
-def _modality(name: str, clip: Row, notes: list[str]) -> Modality | None:
+def _modality(name: str, clip: ClipRow, notes: list[str]) -> Modality | None:
     """A clip's features; None, and a note why, where there is nothing that has a time."""
-    path = paths.features(name, clip["dataset"])
-    found = _row(path, clip["id"])
+    path = paths.features(name, clip.dataset)
+    found = _row(path, clip.id)
     if found is None:
         notes.append(f"no {name}: not in {path}")
         return None
@@ -155,21 +152,20 @@ def _modality(name: str, clip: Row, notes: list[str]) -> Modality | None:
     if np.isnan(times).any():
         notes.append(f"no {name}: imported features, whose times nobody knows")
         return None
-    return _framed(found, tables.metadata(found))
+    return _framed(found, tables.read_metadata(FeatureMetadata, found))
 
 
-def _framed(row: pa.Table, metadata: Row) -> Modality:
+def _framed(row: pa.Table, metadata: FeatureMetadata) -> Modality:
     """Of a table of one row, some of whose frames have something to say."""
-    columns = [Column(**column) for column in metadata["columns"]]
     times, mask = (np.array(row[key][0].as_py()) for key in ("times", "mask"))
     x = np.where(mask[:, None], tables.sequence(row["x"][0]), np.nan)
-    return Modality(metadata.get("extractor", "unknown"), columns, times, x)
+    return Modality(metadata.extractor, metadata.columns, times, x)
 
 
-def _sound(clip: Row, notes: list[str]) -> np.ndarray:
+def _sound(clip: ClipRow, notes: list[str]) -> np.ndarray:
     try:
-        if clip["has_audio"] and clip["path"] is not None:
-            return media.sound(Path(clip["path"]), clip["start"], clip["end"])
+        if clip.has_audio and clip.path is not None:
+            return media.sound(Path(clip.path), clip.start, clip.end)
     except MediaError as error:
         notes.append(f"no waveform: {error}")
     return np.zeros(0, np.float32)

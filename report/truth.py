@@ -7,9 +7,10 @@ the epoch.
 from collections.abc import Iterator, Sequence
 from functools import partial
 
+from model.measures.experiment_files import AnyExperiment, Comparison, Followed, Nearness
+from model.measures.metrics import Scores
 from pipeline.tables import MODALITIES
 from report import plots
-from report.facts import Row
 from report.plots import Plot
 from report.tables import Table, rounded
 
@@ -32,48 +33,51 @@ TRUTH_NOTE = (
 )
 
 
-def followed(record: Row) -> list[Row]:
+def followed(record: AnyExperiment) -> list[Followed]:
     """The rows whose u-labels are known, the reference row first."""
-    entries = [entry for entry in record.get("ulabels", []) if known(entry)]
-    return sorted(entries, key=lambda entry: entry["label"] != record["reference"])
+    if not isinstance(record, Comparison):
+        return []
+    entries = [entry for entry in record.ulabels if known(entry)]
+    return sorted(entries, key=lambda entry: entry.label != record.reference)
 
 
-def known(entry: Row) -> list[str]:
+def known(entry: Followed) -> list[str]:
     """The modalities that an entry has u-labels of."""
-    return [name for name in MODALITIES if any(name in epoch for epoch in entry["epochs"])]
+    return [name for name in MODALITIES if any(name in epoch.figures for epoch in entry.epochs)]
 
 
-def last_common(entry: Row) -> Row:
+def last_common(entry: Followed) -> Nearness:
     """The last epoch that every seed reached."""
-    most = max(epoch["seeds"] for epoch in entry["epochs"])
-    return [epoch for epoch in entry["epochs"] if epoch["seeds"] == most][-1]
+    most = max(epoch.seeds for epoch in entry.epochs)
+    return [epoch for epoch in entry.epochs if epoch.seeds == most][-1]
 
 
-def table(entries: Sequence[Row], caption: str) -> Table:
+def table(entries: Sequence[Followed], caption: str) -> Table:
     """A line a row, epoch and modality: of the first row some epochs, of the others the last common epoch."""
     told = any(_has_truth(entry) for entry in entries)
     measures = {**MEASURES, **SHIFTS} if told else SHIFTS
     lines = [
         (
-            entry["label"],
-            *(str(epoch[key]) for key in ("epoch", "seeds")),
+            entry.label,
+            str(epoch.epoch),
+            str(epoch.seeds),
             modality,
-            *(_cell(name, epoch[modality].get(name)) for name in measures.values()),
-            *([_nearer(epoch[modality])] if told else []),
+            *(_cell(name, epoch.figures[modality].get(name)) for name in measures.values()),
+            *([_nearer(epoch.figures[modality])] if told else []),
         )
         for entry in entries
         for epoch in _chosen(entry, EPOCHS_SHOWN if entry is entries[0] else 1)
         for modality in known(entry)
-        if modality in epoch
+        if modality in epoch.figures
     ]
     header = ("Row", "Epoch", "Seeds", "Modality", *measures, *(["Nearer"] if told else []))
     what = "u-labels against true labels" if told else "shift of the u-labels"
     return Table(f"{caption}: {what}", header, lines, f"{SHIFT_NOTE} {TRUTH_NOTE}" if told else SHIFT_NOTE)
 
 
-def _chosen(entry: Row, count: int) -> list[Row]:
+def _chosen(entry: Followed, count: int) -> list[Nearness]:
     """Epochs spread evenly up to the last common one, which is among them."""
-    epochs = entry["epochs"][: entry["epochs"].index(last_common(entry)) + 1]
+    epochs = entry.epochs[: entry.epochs.index(last_common(entry)) + 1]
     return plots.spread(epochs, count) if count > 1 else epochs[-1:]
 
 
@@ -81,11 +85,11 @@ def _cell(name: str, value: float | None) -> str:
     return rounded("corr" if "corr" in name else "mae", value) or "-"
 
 
-def _nearer(found: Row) -> str:
+def _nearer(found: Scores) -> str:
     return {1: "u-labels", -1: "u = m", 0: "-"}[_winner(found, "mae")]
 
 
-def _winner(found: Row, measure: str) -> int:
+def _winner(found: Scores, measure: str) -> int:
     """1: the u-labels are nearer to the truth, -1: u = m is, 0: equal or unknown."""
     learnt, control = found.get(measure), found.get(f"control_{measure}")
     if learnt is None or control is None or learnt == control:
@@ -93,31 +97,31 @@ def _winner(found: Row, measure: str) -> int:
     return 1 if (learnt < control) == (measure == "mae") else -1
 
 
-def remarks(entries: Sequence[Row]) -> Iterator[str]:
+def remarks(entries: Sequence[Followed]) -> Iterator[str]:
     """Who wins, the u-labels or u = m: of the first row, then over all rows."""
     told = [entry for entry in entries if _has_truth(entry)]
     if not told:
         return
     last = last_common(told[0])
     by = "; ".join(f"{word} {_verdict(last, measure)}" for word, measure in (("by MAE", "mae"), ("by Corr", "corr")))
-    yield f"{told[0]['label']}, epoch {last['epoch']}, u-labels against true labels: {by}."
+    yield f"{told[0].label}, epoch {last.epoch}, u-labels against true labels: {by}."
     if len(told) > 1:
         ends = [last_common(entry) for entry in told]
-        won = [_winner(end[name], "mae") for end in ends for name in MODALITIES if _is_known(end, name)]
+        won = [_winner(end.figures[name], "mae") for end in ends for name in MODALITIES if _is_known(end, name)]
         yield f"Over {len(told)} rows u = m is nearer by MAE in {won.count(-1)} of {len(won)} cases (row and modality)."
 
 
-def _has_truth(entry: Row) -> bool:
+def _has_truth(entry: Followed) -> bool:
     return any(_is_known(last_common(entry), name) for name in MODALITIES)
 
 
-def _is_known(epoch: Row, modality: str) -> bool:
+def _is_known(epoch: Nearness, modality: str) -> bool:
     """Whether the modality has u-labels and true labels in the epoch."""
-    return epoch.get(modality, {}).get("mae") is not None
+    return epoch.figures.get(modality, {}).get("mae") is not None
 
 
-def _verdict(epoch: Row, measure: str) -> str:
-    winners = {name: _winner(epoch[name], measure) for name in MODALITIES if _is_known(epoch, name)}
+def _verdict(epoch: Nearness, measure: str) -> str:
+    winners = {name: _winner(epoch.figures[name], measure) for name in MODALITIES if _is_known(epoch, name)}
     control = [name for name, winner in winners.items() if winner < 0]
     learnt = [name for name, winner in winners.items() if winner > 0]
     if not control and not learnt:
@@ -131,7 +135,7 @@ def _verdict(epoch: Row, measure: str) -> str:
     return ", ".join(parts)
 
 
-def drawn(entries: Sequence[Row], stem: str, caption: str) -> Iterator[Plot]:
+def drawn(entries: Sequence[Followed], stem: str, caption: str) -> Iterator[Plot]:
     """Nearness of all rows; shift of the first."""
     if told := [entry for entry in entries if _has_truth(entry)]:
         modalities = [name for name in MODALITIES if any(_is_known(last_common(entry), name) for entry in told)]
@@ -139,7 +143,7 @@ def drawn(entries: Sequence[Row], stem: str, caption: str) -> Iterator[Plot]:
         height = 4.2 + 0.2 * (len(told) // plots.LEGEND_COLUMNS + 1)
         what = f"u-labels against true labels, by epoch (MAE up to {plots.NEARNESS_SHOWN} times that of u = m)"
         yield plots.plot(f"{stem}-nearness", f"{caption}: {what}", draw, height)
-    label, modalities = entries[0]["label"], known(entries[0])
+    label, modalities = entries[0].label, known(entries[0])
     what = f"{label}, how far the u-labels lie from the m-labels and from those of the epoch before, the new values and their average"
     draw = partial(plots.shifts, entry=entries[0], modalities=modalities)
     yield plots.plot(f"{stem}-shift", f"{caption}: {what}", draw, 4.2)

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pipeline import assets, media
+from pipeline import assets
+from pipeline.flags import Flag
 
 Status = Literal["ok", "degraded", "refused", "passed over"]
 PORT = 8765  # of the listener that nobody must call
@@ -129,8 +130,8 @@ CASES: tuple[Case, ...] = (
     Case("one_a_second.mp4", made("-f", "lavfi", "-i", "testsrc2=size=160x120:rate=1:duration=3", *TONE[:-1], "sine=440:d=3", *H264, *AAC)),
     Case("variable_rate.mp4", made(*PICTURE, *TONE, "-vf", "select='not(mod(n,7))+gt(mod(n,5),2)'", "-fps_mode", "vfr", *H264, *AAC)),
     Case("rotated.mp4", lambda path: ffmpeg("-display_rotation:v:0", "90", "-i", path.with_name("plain.mp4"), "-c", "copy", path)),
-    Case("sound_late.mp4", lambda path: ffmpeg("-i", path.with_name("plain.mp4"), "-itsoffset", "0.5", "-i", path.with_name("plain.mp4"), "-map", "0:v", "-map", "1:a", "-c", "copy", path), "degraded", (media.APART,)),
-    Case("picture_late.mp4", lambda path: ffmpeg("-itsoffset", "0.5", "-i", path.with_name("plain.mp4"), "-i", path.with_name("plain.mp4"), "-map", "0:v", "-map", "1:a", "-c", "copy", path), "degraded", (media.APART,)),
+    Case("sound_late.mp4", lambda path: ffmpeg("-i", path.with_name("plain.mp4"), "-itsoffset", "0.5", "-i", path.with_name("plain.mp4"), "-map", "0:v", "-map", "1:a", "-c", "copy", path), "degraded", (Flag.STARTS_APART.value,)),
+    Case("picture_late.mp4", lambda path: ffmpeg("-itsoffset", "0.5", "-i", path.with_name("plain.mp4"), "-i", path.with_name("plain.mp4"), "-map", "0:v", "-map", "1:a", "-c", "copy", path), "degraded", (Flag.STARTS_APART.value,)),
     Case("444.mp4", made(*PICTURE, *TONE, *H264[:-1], "yuv444p", *AAC)),
     Case("10_bit.mp4", made(*PICTURE, *TONE, *H264[:-1], "yuv420p10le", *AAC)),
     Case("hdr_hevc.mp4", made(*PICTURE, *TONE, "-c:v", "libx265", "-preset", "ultrafast", "-pix_fmt", "yuv420p10le", "-color_primaries", "bt2020", "-color_trc", "smpte2084", "-colorspace", "bt2020nc", "-x265-params", "log-level=none:hdr10=1:pools=none", "-tag:v", "hvc1", *AAC)),
@@ -148,13 +149,13 @@ CASES: tuple[Case, ...] = (
     Case("text.mp4", written("hello, this is text\n"), "refused", ("unreadable",)),
     Case("header.mp4", lambda path: path.write_bytes(path.with_name("plain.mp4").read_bytes()[:48]), "refused", ("unreadable",)),
     Case("half.mp4", half("plain.mp4"), "refused", ("unreadable",)),
-    Case("half_faststart.mp4", half("faststart.mp4"), "degraded", (media.CUT, media.CORRUPT)),
+    Case("half_faststart.mp4", half("faststart.mp4"), "degraded", (Flag.CUT_SHORT.value, Flag.CORRUPT_FRAMES.value)),
     Case("raw_h264.mp4", lambda path: ffmpeg("-i", path.with_name("plain.mp4"), "-c:v", "copy", "-an", "-f", "h264", path), "refused", ("unreadable",)),
     Case("packet_noise.mp4", of("-c", "copy", "-bsf:v", "noise=amount=20"), "refused", ("corrupt",)),
     Case("dropped_packets.mp4", of("-c", "copy", "-bsf:v", "noise=drop='eq(mod(n,5),4)'")),
-    Case("dropped_second.mp4", of("-c", "copy", "-bsf:v", "noise=drop='between(n,5,20)'"), "degraded", (media.GAPS,)),
-    Case("dropped_sound.mp4", of("-c", "copy", "-bsf:a", "noise=drop='between(n,5,40)'"), "degraded", (media.SOUND_GAPS,)),
-    Case("flipped_mdat.mp4", flipped(b"mdat", None, 12), "degraded", (media.CORRUPT, media.CORRUPT_SOUND)),
+    Case("dropped_second.mp4", of("-c", "copy", "-bsf:v", "noise=drop='between(n,5,20)'"), "degraded", (Flag.PICTURE_GAPS.value,)),
+    Case("dropped_sound.mp4", of("-c", "copy", "-bsf:a", "noise=drop='between(n,5,40)'"), "degraded", (Flag.SOUND_GAPS.value,)),
+    Case("flipped_mdat.mp4", flipped(b"mdat", None, 12), "degraded", (Flag.CORRUPT_FRAMES.value, Flag.CORRUPT_SOUND.value)),
     Case("flipped_moov.mp4", flipped(b"moov", b"mdat", 30), "refused", ("no streams",)),
     Case("encrypted.mp4", of("-c", "copy", "-encryption_scheme", "cenc-aes-ctr", "-encryption_key", "0" * 32, "-encryption_kid", "1" * 32), "refused", ("corrupt",)),
     # what is no file, and names

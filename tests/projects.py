@@ -11,6 +11,8 @@ import pyarrow as pa
 from plotly.offline import get_plotlyjs
 
 import report
+from model import run_files
+from model.run_files import RunRecord
 from pipeline import paths, tables
 from pipeline.execution import fingerprint
 from pipeline.tables import shards
@@ -37,6 +39,15 @@ SCORES = {
 }  # fmt: skip
 FLOOR = SCORES | {"mae": 1.456, "corr": None}
 SIMS = {"mae": 0.419, "corr": 0.616, "acc2": 0.8074, "f1": 0.8078, "acc3": 0.65, "acc5": 0.42}
+HYPER = {
+    "text": "frozen",
+    "architecture": {},
+    "groups": {},
+    "fit": {
+        "batch": 4, "accumulate": 1, "bucket": 1, "max_epochs": 2, "patience": 2, "optimizer": "adamw",
+        "gradients": "mean", "validation": "clips", "clip": None, "plateau": None,
+    },
+}  # fmt: skip
 SECRET = "they said <script>alert('x')</script> & went"
 
 
@@ -80,7 +91,7 @@ def features(dataset: str, modality: str, names: list[str], frames: dict[str, np
     ]  # fmt: skip
     columns = [{"name": name, "unit": "", "kind": "value"} for name in names]
     schema = tables.features_schema(len(names))
-    write_features(modality, dataset, tables.rows(schema, records), {"columns": columns})
+    write_features(modality, dataset, tables.rows(schema, records), {"extractor": "made", "columns": columns})
 
 
 def content(path: Path) -> dict[str, bytes]:
@@ -91,7 +102,7 @@ def content(path: Path) -> dict[str, bytes]:
 def write_features(modality: str, dataset: str, table: pa.Table, metadata: dict[str, Any]) -> None:
     """The shards of these rows, as the stages would have cut them."""
     start = 0
-    for some in shards.split([{"id": id, "seconds": 1.0} for id in table["id"].to_pylist()]):
+    for some in shards.split([_clip(dataset, id) for id in table["id"].to_pylist()]):
         part = table.slice(start, len(some))
         start += len(some)
         noted = {"first": shards.first(some), "key": fingerprint.key(rows=repr(part.to_pylist()), metadata=metadata)}
@@ -99,11 +110,27 @@ def write_features(modality: str, dataset: str, table: pa.Table, metadata: dict[
         tables.write(file, part, {**metadata, tables.SHARD: noted})
 
 
+def _clip(dataset: str, id: str) -> tables.ClipRow:
+    return tables.ClipRow(dataset=dataset, id=id, video_id=id, clip_id="", seconds=1.0)
+
+
+def record(dataset: str = "made", seed: int = 1, **changes: Any) -> RunRecord:
+    """The record of a run of self_mm that nobody trained."""
+    told = {
+        "dataset": dataset, "convention": "mosi", "label_range": [-3, 3], "language": "en", "synthetic": True,
+        "encoder": "packaged", "encoder_sha256": None, "columns": {}, "statistics": {}, "extraction": {}, "policy": {},
+        "encoder_config": None, "network": "self_mm", "seed": seed, "preset": "paper", "values": "made",
+        "block": "mosi", "changes": {}, "hyper": HYPER, "threads": 1, "processes": 1, "precision": "float32",
+        "versions": {}, "vectors_sha256": None, "text_width": 0, "best_epoch": 2, "epochs": 2,
+        "valid": {"loss": 1.0, "mae": 1.0, "corr": None},
+    }  # fmt: skip
+    return RunRecord.model_validate(told | changes)
+
+
 def train(dataset: str, seed: int, valid_mae: float, ulabels: list[dict[str, Any]] | None = None) -> None:
     folder = paths.run(dataset, "self_mm", seed)
     folder.mkdir(parents=True)
-    record = {"network": "self_mm", "seed": seed, "best_epoch": 2, "valid": {"mae": valid_mae, "corr": None}}
-    tables.write_json(folder / "run.json", record)
+    run_files.write(folder, record(dataset, seed, valid={"loss": 1.0, "mae": valid_mae, "corr": None}))
     names = "epoch,train_loss,valid_loss,valid_mae,valid_corr,loss_fusion,loss_text,loss_audio,loss_vision"
     (folder / "curves.csv").write_text(f"{names}\n1,1.2,1.3,1.3,,1.2,0,,\n2,1.0,1.1,1.1,0.4,1.0,0,,\n")
     if ulabels is not None:

@@ -10,7 +10,7 @@ import pytest
 from pipeline import assemble, paths, tables
 from pipeline.assemble import align
 from pipeline.errors import TableError
-from pipeline.tables import Column, Frames
+from pipeline.tables import Column, Frames, Word
 from tests import projects
 
 ROOT = Path(__file__).parents[1]
@@ -63,8 +63,8 @@ def test_without_tokens_or_frames_there_is_nothing() -> None:
     assert aligned(frames([1, 2], [0.0, 0.1], [False, False]), [(0.0, 1.0)], [-1, 0, -1]).shape == (0, 1)
 
 
-def word(start: float | None, end: float | None) -> dict[str, Any]:
-    return {"word": "w", "start": start, "end": end, "probability": None, "interpolated": False}
+def word(start: float | None, end: float | None) -> Word:
+    return Word("w", start, end)
 
 
 def test_words_without_times_share_the_clip() -> None:
@@ -80,7 +80,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made([[word(0.0, 0.1), word(0.1, 0.3)], [word(None, None)] * 2], ["no word times", "nothing heard"])
 
 
-def made(words: list[list[dict[str, Any]]], flags: Sequence[str] = ()) -> None:
+def made(words: list[list[Word]], flags: Sequence[str] = ()) -> None:
     ids = ["a/0", "b/0"]
     there = {"dataset": "d", "clip_id": "0", "path": "x.mp4", "seconds": 0.3, "has_audio": True, "has_vision": False}
     clips = [{**there, "id": id, "video_id": id[0], "status": "ok", "flags": []} for id in ids]
@@ -88,9 +88,17 @@ def made(words: list[list[dict[str, Any]]], flags: Sequence[str] = ()) -> None:
     labels = [{"dataset": "d", "id": id, "split": "train", "label": 1.0} for id in ids]
     tables.write(paths.LABELS, tables.rows(tables.LABELS, labels))
     facts = {"convention": "mosi", "label_range": [-3, 3], "language": "en", "synthetic": True, "labelled": True}
+    facts |= {"redistribute": False, "split": "mode"}
     tables.write_json(paths.DATASETS, {"d": facts})
     said = [
-        {"id": id, "text": "w w", "spoken": "w w", "source": "label", "words": found, "flags": flags}
+        {
+            "id": id,
+            "text": "w w",
+            "spoken": "w w",
+            "source": "label",
+            "words": [vars(one) for one in found],
+            "flags": flags,
+        }
         for id, found in zip(ids, words, strict=True)
     ]
     tables.write(paths.transcripts("d"), tables.rows(tables.TRANSCRIPTS, said))

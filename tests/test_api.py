@@ -54,7 +54,8 @@ def test_runs_are_a_row_a_run(trainable: Path, in_process: None) -> None:
 def test_a_path_alone_is_one_clip(trainable: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Path] = []
     monkeypatch.setattr(door, "located", lambda run: Path(f"data/runs/{run}"))
-    monkeypatch.setattr("model.run_files.describe", lambda folder: {"synthetic": False})
+    monkeypatch.setattr("model.run_files.read", lambda folder: projects.record())
+    monkeypatch.setattr(door, "differences", lambda made: ())
     monkeypatch.setattr(door, "_prepare_all", lambda clips, *_: asked.extend(clips) or [])
     door.predict("c.mpg", "made/self_mm")
     door.predict(Path("d.mpg"), "made/self_mm")

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from pipeline import assemble
-from pipeline.tables import Column
+from pipeline.assemble import statistics
+from pipeline.tables import Column, Statistics
 
 COLUMNS = [
     Column("level", "1"),
@@ -49,8 +50,8 @@ def test_a_clip_that_says_nothing_has_no_frames() -> None:
         assert assemble.shape(np.ones((len(mask), 4)), mask, COLUMNS, 1, 10).shape == (0, 5)
 
 
-def fitted_to(frames: list[np.ndarray]) -> dict[str, list[float]]:
-    return assemble.scale(assemble.moments(frames, 5), COLUMNS)
+def fitted_to(frames: list[np.ndarray]) -> Statistics:
+    return statistics.scale(statistics.moments(frames, 5), COLUMNS)
 
 
 def test_statistics_leave_flags_and_angles_and_constants_alone() -> None:
@@ -58,8 +59,8 @@ def test_statistics_leave_flags_and_angles_and_constants_alone() -> None:
     x = generator.normal(5, 2, (500, 4))
     x[:, 1], x[:, 2], x[::7, 2] = x[:, 1] > 5, 120.0, 0.0
     fitted = fitted_to([assemble.shape(x, np.ones(500, bool), COLUMNS, 1, 500)])
-    np.testing.assert_allclose(fitted["mean"], [x[:, 0].mean(), 0, np.log(120), 0, 0], rtol=1e-5)
-    np.testing.assert_allclose(fitted["std"], [x[:, 0].std(), 1, 1, 1, 1], rtol=1e-5)
+    np.testing.assert_allclose(fitted.mean, [x[:, 0].mean(), 0, np.log(120), 0, 0], rtol=1e-5)
+    np.testing.assert_allclose(fitted.std, [x[:, 0].std(), 1, 1, 1, 1], rtol=1e-5)
 
 
 @given(
@@ -77,4 +78,4 @@ def test_any_frames_give_finite_statistics_and_a_bounded_length(x, pool, most, r
     shaped = assemble.shape(x, mask, COLUMNS, pool, most)
     assert len(shaped) <= min(most, -(-len(x) // pool))
     fitted = fitted_to([shaped])
-    assert np.isfinite(fitted["mean"]).all() and (np.array(fitted["std"]) > 0).all()
+    assert np.isfinite(fitted.mean).all() and (np.array(fitted.std) > 0).all()

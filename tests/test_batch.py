@@ -104,7 +104,7 @@ def test_frames_are_standardised_and_nan_and_padding_are_zero():
     frames[0][1, 2] = np.nan
     place = table.column_names.index("audio")
     made = table.set_column(place, table.schema.field(place), tables.sequences(frames, 3))
-    clips = Clips(made, ("audio",), tiny.WIDTHS, tiny.metadata(tiny.WIDTHS, "x", True)["statistics"], "train")
+    clips = Clips(made, ("audio",), tiny.WIDTHS, tiny.statistics(tiny.metadata(tiny.WIDTHS, "x", True)), "train")
     x = clips.batch([0, 1]).inputs["audio"].numpy()
     expected = (frames[0] - np.float32(0.1)) / np.float32(2)
     expected[1, 2] = 0
@@ -117,4 +117,4 @@ def _curve(bucket: int, seed: int) -> list[float]:
     hyper = tiny.preset("paper", batch=4, accumulate=2, max_epochs=4, patience=4, bucket=bucket)
     network = built(hyper, seed)
     splits = tiny.clips(table, "train"), tiny.clips(table, "valid")
-    return [row["loss_fusion"] for row in fit(network, *splits, hyper.groups, hyper.fit, seed).curves]
+    return [point.terms["fusion"] for point in fit(network, *splits, hyper.groups, hyper.fit, seed).curves]

@@ -83,7 +83,7 @@ def test_every_run_has_a_card_with_its_numbers_and_their_intervals(trained: Path
         videos = {row["video_id"] for row in truth.values() if row["split"] == "train"}
         assert re.search(rf"\| train +\| 12 +\| {len(videos)} +\|", card.text)
         hyper = yaml.safe_load(re.findall(r"```yaml\n(.*?)```", card.text, re.DOTALL)[0])
-        assert hyper == run_files.describe(paths.run("made", "self_mm", seed))["hyper"]
+        assert hyper == run_files.read(paths.run("made", "self_mm", seed)).hyper.model_dump()
         assert f"from seed {seed}" in card.text and "The data are synthetic" in card.text
 
 
@@ -112,7 +112,7 @@ def test_a_run_whose_training_table_is_gone_is_not_measured(trained: Path) -> No
 
 def test_no_card_tells_a_path_or_a_clip(trained: Path) -> None:
     run = paths.run("made", "self_mm", 1)
-    hyper = run_files.describe(run)["hyper"] | {"text": str(trained / "glove.txt")}
+    hyper = run_files.read(run).hyper.model_dump() | {"text": str(trained / "glove.txt")}
     change(run, encoder=str(trained / "tiny"), hyper=hyper, changes={"text": hyper["text"]})
     write()
     told = "".join(file.read_text() for file in paths.CARDS.rglob("*.md"))

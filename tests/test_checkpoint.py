@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ from pipeline import paths, tables
 from pipeline.errors import AssetError, ParamsError, TableError
 from pipeline.execution import workers
 from pipeline.execution.tasks import Failure, Outcome
-from tests import tiny
+from pipeline.text import tokenise
+from tests import projects, tiny
 from tests.trainable import CHOICE, read_network, write_network, write_params, write_table
 
 NO_ENCODER = Path("none")  # the run has its own
@@ -79,19 +81,17 @@ def test_same_seed_same_bytes(folder: Path, tmp_path: Path):
 
 
 def test_run_json_says_what_the_run_was(folder: Path, tmp_path: Path):
-    described = run_files.describe(folder)
-    assert described["hyper"]["fit"]["accumulate"] == 2
-    assert described["valid"]["mae"] == pytest.approx(
-        min(float(row) for row in _column(folder / "curves.csv", "valid_mae"))
-    )
+    record = run_files.read(folder)
+    assert record.hyper.fit.accumulate == 2
+    assert record.valid.mae == pytest.approx(min(float(row) for row in _column(folder / "curves.csv", "valid_mae")))
     assert str(tmp_path) not in (folder / "run.json").read_text()
     labels = {row["id"]: row["label"] for row in tiny.table().to_pylist()}
     valid = [row for row in tables.read(folder / "predictions.parquet").to_pylist() if row["split"] == "valid"]
-    for modality, corr in described["valid"]["heads"].items():
+    for modality, corr in record.valid.heads.items():
         pairs = np.array([[row[modality], labels[row["id"]]] for row in valid]).T
         assert corr == pytest.approx(np.corrcoef(pairs)[0, 1], abs=1e-5)
-    assert list(described["valid"]["heads"]) == ["text", "audio", "vision"]
-    assert described["best_epoch"] <= described["epochs"] == 3
+    assert list(record.valid.heads) == ["text", "audio", "vision"]
+    assert record.best_epoch <= record.epochs == 3
 
 
 def test_only_heads_that_are_there_are_measured() -> None:
@@ -116,9 +116,9 @@ def test_clips_without_labels_are_predicted_too(folder: Path):
 
 
 def test_predictions_do_not_depend_on_the_other_clips(folder: Path):
-    described, network = run_files.describe(folder), checkpoint.load(folder)
-    whole = infer(network, clips_for(described, tiny.table())).to_pylist()
-    part = infer(network, clips_for(described, tiny.table().slice(5, 3))).to_pylist()
+    record, network = run_files.read(folder), checkpoint.load(folder)
+    whole = infer(network, clips_for(record, tiny.table())).to_pylist()
+    part = infer(network, clips_for(record, tiny.table().slice(5, 3))).to_pylist()
     by_id = {row["id"]: row["fusion"] for row in whole}
     assert all(row["fusion"] == pytest.approx(by_id[row["id"]], abs=1e-5) for row in part)
 
@@ -153,7 +153,7 @@ def test_a_run_without_weights_says_where_they_went(folder: Path):
 
 def test_altered_weights_are_refused_with_the_file_both_hashes_and_the_remedy(folder: Path):
     weights = folder / "weights.safetensors"
-    recorded = run_files.describe(folder)["weights_sha256"]
+    recorded = run_files.read(folder).weights_sha256
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
     weights.write_bytes(content)
@@ -292,10 +292,7 @@ def test_seeds_need_a_default(project: Path):
             {"networks": {"self_mm": CHOICE | {"values": "mine"}}},
             "networks/self_mm.yaml: values has made, but .* names 'mine'",
         ),
-        (
-            {"networks": {"selfmm": CHOICE}},
-            "names the network 'selfmm', but there is no networks/selfmm.yaml; did you mean self_mm?",
-        ),
+        ({"networks": {"selfmm": CHOICE}}, "names 'selfmm', but there is no model/networks/selfmm.py with a Network"),
         ({"seeds": {"default": [1], "made": [1, 1]}}, r"train.seeds.made: found \[1, 1\].* expected each once"),
         ({"seeds": {"default": [-1]}}, "train.seeds.default.0: found -1, .* greater than or equal to 0"),
         ({"seeds": {"default": []}}, r"train.seeds.default: found \[\], list should have at least 1 item"),
@@ -369,7 +366,7 @@ def test_the_precision_that_is_used_is_of_the_key_and_recorded(
     assert task().key != on_cpu.key and task(precision="float32").key == on_cpu.key
     task()
     train.run()
-    assert {run_files.describe(file.parent)["precision"] for file in paths.RUNS.rglob("run.json")} == {"bfloat16"}
+    assert {run_files.read(file.parent).precision for file in paths.RUNS.rglob("run.json")} == {"bfloat16"}
     assert checkpoint.load(next(paths.RUNS.rglob("weights.safetensors")).parent).precision == "bfloat16"
 
 
@@ -466,27 +463,31 @@ def test_without_tables_nothing_is_written(project: Path, stage: Any):
 
 def test_a_clip_that_a_library_cannot_take_costs_no_other(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(Path(__file__).parents[1])
+    made = projects.record(columns={"audio": [], "vision": []})
+    taken = door.Inputs("fine", tokenise("", "packaged", 64), {})
     outcomes = [
         Outcome(1, None, Failure("crashed", "its process ended with code -11")),
-        Outcome(0, {"clip": "a.mp4", "error": None}, None),
+        Outcome(0, door.Prepared([], taken), None),
     ]
     monkeypatch.setattr(workers, "run", lambda *_, **__: iter(outcomes))
-    good, bad = door._prepare_all([Path("a.mp4"), Path("b.mp4")], {}, 1)
-    assert good["error"] is None
-    assert (bad["clip"], bad["prediction"]) == ("b.mp4", None)
-    assert bad["error"] == "crashed: its process ended with code -11"
+    monkeypatch.setattr(door, "located", Path)
+    monkeypatch.setattr(run_files, "read", lambda folder: made)
+    monkeypatch.setattr(door, "outputs", lambda taken, *_: [door.Outputs(0.5, None, None, None) for _ in taken])
+    good, bad = door.predict(["a.mp4", "b.mp4"], "data/runs/made/self_mm-1")
+    assert (good.clip, good.prediction, good.transcript, good.error) == ("a.mp4", 0.5, "fine", None)
+    assert (bad.clip, bad.prediction, bad.run) == ("b.mp4", None, "made/self_mm-1")
+    assert bad.error == "crashed: its process ended with code -11"
     outcomes[:] = [Outcome(0, AssetError("no recogniser"), None)]
     with pytest.raises(AssetError, match="no recogniser"):  # the installation's fault, not the clip's
-        door._prepare_all([Path("c.mp4")], {}, 1)
+        door._prepare_all([Path("c.mp4")], made, 1)
 
 
 def test_show_prints_names_as_they_are_and_fails_without_a_usable_clip(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("COLUMNS", "200")
-    record = {"clip": "[bold]x.mp4", "prediction": 1.0, "text": None, "audio": None, "vision": None, "flags": []}
-    record |= {"transcript": "[red]so :smile:", "error": None, "run": "demo/self_mm-1", "synthetic": True}
-    refused = {**record, "error": "empty: [it] is empty"}
+    record = door.Prediction("[bold]x.mp4", 1.0, transcript="[red]so :smile:", run="demo/self_mm-1", synthetic=True)
+    refused = replace(record, error="empty: [it] is empty")
     door.show([record, refused], as_json=False)
     shown = capsys.readouterr().out
     for part in ("[bold]x.mp4", "[red]so :smile:", "+1.00", "[it]", "Run demo/self_mm-1 (synthetic demo)"):

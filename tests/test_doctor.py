@@ -68,7 +68,7 @@ def version(monkeypatch: pytest.MonkeyPatch, **changed: str | None) -> None:
 
 
 def test_a_sound_project_is_green(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    _git("add", "params.yaml")
+    _git("add", "params.yaml", "networks")
     _git("commit", "-qm", "first")
     (folder / "more" / "Raw").mkdir(parents=True)
     (folder / "more" / "Raw" / "2.mp4").symlink_to((folder / "own" / "1.mp4").absolute())
@@ -78,7 +78,7 @@ def test_a_sound_project_is_green(folder: Path, capsys: pytest.CaptureFixture[st
     for beginning in (
         "ok    Python 3.11.", "ok    packages: ", "ok    cv2 ", "ok    ffmpeg ", "ok    DVC: python of PATH is ",
         "ok    model files as published: text encoder, recogniser, face landmarks", "ok    git: commit ",
-        "ok    disk of data and .dvc/tmp/rawmsa: ", "ok    data/raw is fine: 2 files in 2 data sets",
+        "ok    params.yaml and networks/: every parameter fits", "ok    disk of data and .dvc/tmp/rawmsa: ", "ok    data/raw is fine: 2 files in 2 data sets",
     ):  # fmt: skip
         assert any(line.startswith(beginning) for line in lines), beginning
     assert any("torch" in line for line in lines)
@@ -209,7 +209,7 @@ def test_git_is_asked_for_a_repository_a_commit_and_changes(folder: Path) -> Non
     assert told(project.revision(), "note") == [
         "git has no commit yet, which dvc exp needs. Make one: git add -A; git commit"
     ]
-    _git("add", "params.yaml")
+    _git("add", "params.yaml", "networks")
     _git("commit", "-qm", "first")
     assert "code and params.yaml unchanged" in told(project.revision(), "ok")[0]
     with Path("params.yaml").open("a") as file:
@@ -219,6 +219,14 @@ def test_git_is_asked_for_a_repository_a_commit_and_changes(folder: Path) -> Non
     assert fault(project.revision) == "this is no git repository that git can read. Make it one: git init"
     Path(".dvc/config").write_text("[core]\n    no_scm = True\n")
     assert not told(project.revision(), "fault")
+
+
+def test_each_wrong_parameter_is_told(folder: Path) -> None:
+    file = Path("params.yaml")
+    file.write_text(file.read_text().replace("fps: 15", "fps: abc").replace("audio: 4,", "audio: 0,"))
+    audio, fps = sorted(told(project.parameters(), "fault"))
+    assert audio.startswith("params.yaml: assemble.pool.audio: found 0, input should be greater than 0. Correct them")
+    assert fps.startswith("params.yaml: vision.landmarks.fps: found 'abc', input should be a valid number")
 
 
 def test_a_disk_too_small_for_the_outputs_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

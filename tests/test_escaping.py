@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from app import predict
 from pipeline import paths
+from pipeline.tables import Word
 from report import clip as picture
 from report import plots, tables
 from report.examples import thumbnail
@@ -132,8 +133,8 @@ def test_latex_has_the_cell_as_text(text: str) -> None:
 
 @pytest.mark.slow
 def test_a_dollar_in_a_transcript_or_an_id_is_drawn_as_one() -> None:
-    words = [{"word": text, "start": index / 10, "end": index / 10 + 0.1} for index, text in enumerate(HOSTILE)]
-    for timed in (words, [word | {"start": None, "end": None} for word in words]):
+    words = [Word(text, index / 10, index / 10 + 0.1) for index, text in enumerate(HOSTILE)]
+    for timed in (words, [Word(word.word) for word in words]):
         for name in ("demo/$x_{/1", "demo/$x^2$/1", f"demo/{'x' * 240}/1"):
             found = test_show.tracks(name=name, words=timed, notes=["no vision: $\\frac{"])
             texts: list[object] = []
@@ -180,23 +181,14 @@ def test_a_transcript_cannot_act_on_the_terminal() -> None:
 
 
 def test_predict_prints_what_was_said_as_it_was_said(capsys: pytest.CaptureFixture[str]) -> None:
-    nothing = dict.fromkeys(("prediction", "text", "audio", "vision"))
-    record = {
-        **nothing,
-        "transcript": "[red]loud[/red]",
-        "flags": [ESCAPE],
-        "error": None,
-        "run": "a/[b]",
-        "synthetic": False,
-    }
-    predict.show([{**record, "clip": "[bold]x.mp4"}], as_json=False)
+    one = predict.Prediction("[bold]x.mp4", transcript="[red]loud[/red]", flags=[ESCAPE], run="a/[b]")
+    predict.show([one], as_json=False)
     out = capsys.readouterr().out
     assert "[red]loud[/red]" in out and "[bold]x.mp4" in out and "a/[b]" in out and "\x1b" not in out
 
 
 def test_predict_names_a_file_that_is_not_utf8_in_utf8(capsys: pytest.CaptureFixture[str]) -> None:
-    record = predict._empty(Path(os.fsdecode(b"caf\xe9.mp4"))) | {"run": "a/b", "synthetic": False}
-    predict.show([record], as_json=True)
+    predict.show([predict.Prediction(predict._shown(Path(os.fsdecode(b"caf\xe9.mp4"))))], as_json=True)
     assert r"caf\\udce9.mp4" in capsys.readouterr().out
 
 

@@ -17,10 +17,12 @@ import yaml
 from mediapipe.tasks.python.vision import face_landmarker
 
 import pipeline.audio
+from app import predict
 from pipeline import features, media, params, paths, tables
 from pipeline.errors import MediaError
 from pipeline.execution import locks
 from pipeline.execution.cache import CONTENT, Part
+from pipeline.flags import Flag, Flagged
 from pipeline.tables.frames import Clip
 from pipeline.vision import landmarks
 from tests import clips, glottis
@@ -81,9 +83,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Clip]:
 def test_output_has_the_declared_columns_rate_and_times(made: dict[str, Clip], modality: str, extractor: str) -> None:
     chosen = recipe(modality, extractor)
     frames = chosen.extract(made[modality])
-    names = [column["name"] for column in chosen.metadata()["columns"]]
+    names = [column.name for column in chosen.metadata().columns]
     assert frames.x.shape == (len(frames.times), len(names)) and len(set(names)) == len(names)
-    np.testing.assert_allclose(np.diff(frames.times), 1 / chosen.metadata()["rate_hz"], atol=1e-9)
+    np.testing.assert_allclose(np.diff(frames.times), 1 / chosen.metadata().rate_hz, atol=1e-9)
     assert frames.mask.all() and np.isfinite(frames.x).all() and frames.x.dtype == np.float32
 
 
@@ -122,14 +124,14 @@ def test_what_memory_held_before_changes_nothing(tmp_path: Path, modality: str, 
 
 def test_a_pitch_of_220_hz_is_heard_as_such(made: dict[str, Clip]) -> None:
     chosen = recipe("audio", "egemaps")
-    names = [column["name"] for column in chosen.metadata()["columns"]]
+    names = [column.name for column in chosen.metadata().columns]
     pitch = chosen.extract(made["audio"]).x[:, names.index("F0semitoneFrom27.5Hz_sma3nz")]
     assert np.median(pitch[pitch > 0]) == pytest.approx(36.0, abs=0.3)  # three octaves above 27.5 Hz
 
 
 def test_landmarks_are_freed_of_turn_place_and_scale(tmp_path: Path, made: dict[str, Clip]) -> None:
     chosen = recipe("vision", "landmarks")
-    columns = [column["name"] for column in chosen.metadata()["columns"]]
+    columns = [column.name for column in chosen.metadata().columns]
     points = [i for i, name in enumerate(columns) if name.startswith("point_")]
     straight = chosen.extract(made["vision"])
     turned = chosen.extract(Clip(face_video(tmp_path / "turned.mp4", turn=20), None, None, 1.0))
@@ -146,14 +148,14 @@ def test_a_frame_without_a_face_stays_in_its_place(tmp_path: Path) -> None:
     assert len(frames.times) == 15
     assert frames.mask[0] and frames.mask[-1] and not frames.mask[7]
     assert (frames.x[~frames.mask] == 0).all()
-    assert frames.flags == ("face in part of the frames",)
+    assert frames.flags == (Flagged(Flag.FACE_IN_PART),)
 
 
 def test_of_two_faces_the_larger_is_followed(tmp_path: Path) -> None:
     chosen = recipe("vision", "landmarks")
     one = chosen.extract(Clip(face_video(tmp_path / "one.mp4"), None, None, 1.0))
     two = chosen.extract(Clip(face_video(tmp_path / "two.mp4", faces=2), None, None, 1.0))
-    assert two.flags == ("several faces",)
+    assert two.flags == (Flagged(Flag.SEVERAL_FACES),)
     assert two.mask.all()
     nearness = two.x[:, -1] - one.x[:, -1]  # head_z, cm: the smaller face is far away
     assert np.abs(nearness).max() < 0.25 * np.abs(one.x[:, -1]).max()
@@ -163,7 +165,7 @@ def test_no_face_and_all_points(tmp_path: Path) -> None:
     clip = Clip(clips.make(tmp_path / "a.mp4", size=(160, 120)), None, None, 1.0)
     frames = recipe("vision", "landmarks", points=478).extract(clip)
     assert frames.x.shape == (15, 478 * 3 + 52 + 6)
-    assert not frames.mask.any() and frames.flags == ("no face",)
+    assert not frames.mask.any() and frames.flags == (Flagged(Flag.NO_FACE),)
 
 
 def test_mediapipes_structs_are_read_where_they_are_known_else_its_public_results(
@@ -194,7 +196,7 @@ def test_a_clip_too_short_to_hear_has_no_frames(tmp_path: Path) -> None:
     clip = Clip(clips.make(tmp_path / "a.mp4", seconds=2), 0.5, 0.51, 0.01)
     for extractor in ("covarep", "egemaps", "mfcc"):
         frames = recipe("audio", extractor).extract(clip)
-        assert len(frames.times) == 0 and frames.flags == ("sound too short",)
+        assert len(frames.times) == 0 and frames.flags == (Flagged(Flag.SOUND_TOO_SHORT),)
 
 
 @pytest.mark.parametrize(
@@ -475,3 +477,12 @@ def test_an_extractor_may_load_a_hub_models_folder(
     assert chosen.fingerprint().key(clip=1) == key
     (folder / "config.json").write_text((folder / "config.json").read_text() + "\n")
     assert chosen.fingerprint().key(clip=1) != key
+
+
+def test_predict_warns_where_a_library_is_another_than_the_runs() -> None:
+    chosen = recipe("audio", "mfcc")
+    made = {"columns": {"audio": ["mfcc_0"], "vision": []}, "extraction": {"audio": chosen.metadata()}}
+    assert list(predict.differences(made)) == []
+    made["extraction"]["audio"] |= {"library": "librosa 0.1"}
+    (line,) = predict.differences(made)
+    assert line.startswith("the run was trained on audio of mfcc with library librosa 0.1, installed is librosa ")

@@ -65,15 +65,15 @@ ALL = {"all": Group(lr=1.0, weight_decay=0.0)}
 def test_overfits_sixteen_clips():
     table = tiny.table(splits=("train",) * 16 + ("valid",) * 2)
     _, history = trained(table, batch=16, accumulate=1, max_epochs=60, patience=60)
-    assert history.curves[-1]["loss_fusion"] < 0.3
-    assert history.curves[0]["loss_fusion"] > 1.0
+    assert history.curves[-1].terms["fusion"] < 0.3
+    assert history.curves[0].terms["fusion"] > 1.0
 
 
 @pytest.mark.parametrize("preset", tiny.PRESETS)
 def test_unimodal_losses_are_exactly_zero_in_epochs_1_and_2(preset: str):
     _, history = trained(tiny.table(), preset=preset)
     for modality in ("text", "audio", "vision"):
-        first, second, third = (row[f"loss_{modality}"] for row in history.curves)
+        first, second, third = (point.terms[modality] for point in history.curves)
         assert first == second == 0.0
         assert third > 0.0
 
@@ -117,10 +117,10 @@ def test_an_epochs_loss_is_equation_10_of_the_u_labels_as_the_epoch_before_left_
         terms.setdefault((epoch, branch), []).append(weight * abs(value - (m if u is None else u)))
     assert len(terms) == 4 * 4
     for (epoch, branch), values in terms.items():
-        assert history.curves[epoch - 1][f"loss_{branch}"] == pytest.approx(np.mean(values), rel=1e-5, abs=1e-6)
+        assert history.curves[epoch - 1].terms[branch] == pytest.approx(np.mean(values), rel=1e-5, abs=1e-6)
         assert len(values) == 12
     last = history.curves[-1]
-    assert last["train_loss"] == pytest.approx(sum(last[f"loss_{b}"] for b in ("fusion", "text", "audio", "vision")))
+    assert last.train_loss == pytest.approx(sum(last.terms[b] for b in ("fusion", "text", "audio", "vision")))
 
 
 def test_u_labels_by_epoch_start_as_the_m_labels():
@@ -140,7 +140,7 @@ def test_u_labels_by_epoch_start_as_the_m_labels():
 def test_absent_modalities_give_finite_numbers_throughout():
     table = tiny.table(absent=[(0, "text"), (1, "audio"), (2, "vision"), (3, "audio"), (3, "vision"), (13, "text")])
     network, history = trained(table, batch=1, accumulate=1)
-    assert all(np.isfinite(value) for row in history.curves for value in row.values())
+    assert all(np.isfinite(value) for point in history.curves for value in point.row.values())
     assert all(torch.isfinite(value).all() for value in network.state_dict().values())
 
 
@@ -157,7 +157,7 @@ def test_another_seed_gives_other_numbers():
 
 def test_weights_are_those_of_the_best_validation_epoch():
     network, history = trained(tiny.table(), max_epochs=8, patience=8)
-    assert history.best["valid_mae"] == min(row["valid_mae"] for row in history.curves)
+    assert history.best.valid_mae == min(point.valid_mae for point in history.curves)
     again, _ = trained(tiny.table(), max_epochs=history.best_epoch, patience=8)
     for name, value in again.state_dict().items():
         torch.testing.assert_close(network.state_dict()[name], value, rtol=0, atol=0)
@@ -199,7 +199,7 @@ def test_idle_heads_do_not_decay():
     before = network.heads["audio"].project.weight.detach().clone()
     groups = {name: Group(lr=0.001, weight_decay=0.001) for name in ("audio", "heads")}
     splits = [
-        Clips(table, ("audio",), tiny.WIDTHS, tiny.metadata(tiny.WIDTHS, "x", True)["statistics"], s)
+        Clips(table, ("audio",), tiny.WIDTHS, tiny.statistics(tiny.metadata(tiny.WIDTHS, "x", True)), s)
         for s in ("train", "valid")
     ]
     fit(network, *splits, groups, _fit(batch=1, accumulate=1, max_epochs=2), 1)
@@ -262,7 +262,7 @@ def test_sparse_gradients_of_words_are_learnt_from_as_dense_ones(preset: str):
         words.sparse = sparse
         before = words.weight.detach().clone()
         curves = fitted(network, table, hyper).curves
-        learnt.append((words.weight - before, torch.tensor([row["train_loss"] for row in curves])))
+        learnt.append((words.weight - before, torch.tensor([point.train_loss for point in curves])))
     assert learnt[0][0].abs().max() > 1e-3
     for one, other in zip(*learnt, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
@@ -311,7 +311,7 @@ def test_a_plateau_of_the_validation_lowers_the_learning_rates(monkeypatch: pyte
         return step(self, *x)
 
     monkeypatch.setattr(torch.optim.AdamW, "step", watched)
-    monkeypatch.setattr("model.training.fit._criterion", lambda row, params: float(row["epoch"]))  # ever worse
+    monkeypatch.setattr("model.training.fit._criterion", lambda point, params: float(point.epoch))  # ever worse
     trained(tiny.table(), plateau=2, max_epochs=6, patience=6)
     by_epoch = rates[:: len(rates) // 6]
     assert by_epoch == pytest.approx([0.01, 0.01, 0.01, 0.01, 0.001, 0.001])

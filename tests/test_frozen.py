@@ -100,7 +100,7 @@ def test_a_data_set_without_text_needs_no_vectors(trainable: Path, in_process: N
     tables.write_table(paths.table("made"), [table], tables.metadata(table))
     params()
     train.run()
-    assert run_files.describe(evaluate.kept_run("made/lf"))["text_width"] == 0
+    assert run_files.read(evaluate.kept_run("made/lf")).text_width == 0
 
 
 def test_what_a_network_shares_with_another_decides_its_key(sources: Callable[[str, str], None]):

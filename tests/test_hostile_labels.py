@@ -429,8 +429,7 @@ def test_nothing_that_acts_on_a_terminal_is_printed(project: Path, capsys: pytes
 
 
 def test_predict_prints_no_name_that_acts_on_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    numbers = dict.fromkeys(("prediction", *tables.MODALITIES), 0.5)
-    said = {"transcript": "fine", "flags": [], "error": None, "run": "own/self_mm-1", "synthetic": False}
-    predict.show([{"clip": "\x1b[2Jcl\udcffp.mp4", **numbers, **said}], False)
+    one = predict.Prediction("\x1b[2Jcl\udcffp.mp4", 0.5, 0.5, 0.5, 0.5, "fine", run="own/self_mm-1")
+    predict.show([one], False)
     told = capsys.readouterr().out
     assert r"\x1b" in told and not NOT_PRINTABLE.search(told.replace("\n", ""))

@@ -20,7 +20,16 @@ DVC = yaml.safe_load((ROOT / "dvc.yaml").read_text())
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
 README = (ROOT / "README.md").read_text()
 FLOORS = ("rawmsa", "stages", "app", "report", "model", "pipeline")  # each imports from those below it alone
-GROUND = ("blocks", "errors", "files", "params", "paths", "execution", "tables")  # of pipeline: what its rooms stand on
+GROUND = (
+    "blocks",
+    "errors",
+    "files",
+    "flags",
+    "params",
+    "paths",
+    "execution",
+    "tables",
+)  # of pipeline: what its rooms stand on
 EXTRAS = (
     "mediapipe",
     "opensmile",
@@ -96,8 +105,9 @@ def test_every_stage_lists_its_code_and_what_it_reads() -> None:
 @pytest.mark.parametrize("stage", ["train", "evaluate"])
 def test_training_needs_nothing_that_extraction_needs(stage: str) -> None:
     block = f"import sys; sys.modules.update(dict.fromkeys({EXTRAS!r})); import stages.{stage}"
-    done = subprocess.run([sys.executable, "-c", block], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    checked = "from app import check; from pipeline import params; print([*check._blocks(params.read())])"
+    done = subprocess.run([sys.executable, "-c", f"{block}; {checked}"], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr
 
 
 def test_help_is_light_and_teaches() -> None:

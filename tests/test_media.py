@@ -10,6 +10,7 @@ import pytest
 
 from pipeline import assets, media
 from pipeline.errors import MediaError
+from pipeline.flags import Flag, Flagged
 from tests import clips, corpus
 
 LIMITS = media.Limits(
@@ -46,16 +47,16 @@ def test_absent_and_silent_tracks_are_flagged(tmp_path: Path) -> None:
     mute = media.probe(clips.make(tmp_path / "mute.mp4", audio=False), None, None, LIMITS)
     blind = media.probe(clips.make(tmp_path / "blind.mp4", video=False), None, None, LIMITS)
     silent = media.probe(clips.make(tmp_path / "silent.mp4", tone=0), None, None, LIMITS)
-    assert (mute.has_audio, mute.has_vision, mute.flags) == (False, True, ("no sound",))
-    assert (blind.has_audio, blind.has_vision, blind.flags) == (True, False, ("no picture",))
-    assert (silent.has_audio, silent.flags) == (True, ("silent sound",))
+    assert (mute.has_audio, mute.has_vision, mute.flags) == (False, True, (Flagged(Flag.NO_SOUND),))
+    assert (blind.has_audio, blind.has_vision, blind.flags) == (True, False, (Flagged(Flag.NO_PICTURE),))
+    assert (silent.has_audio, silent.flags) == (True, (Flagged(Flag.SILENT_SOUND),))
 
 
 def test_a_sound_that_starts_late_stays_late(tmp_path: Path) -> None:
     plain, late = clips.make(tmp_path / "a.mp4", seconds=1.5), tmp_path / "late.mp4"
     ffmpeg("-i", plain, "-itsoffset", "0.5", "-i", plain, "-map", "0:v", "-map", "1:a", "-c", "copy", late)
     assert onset(media.sound(late)) == pytest.approx(0.5, abs=0.03)
-    assert "sound and picture start apart" in media.probe(late, None, None, LIMITS).flags
+    assert Flagged(Flag.STARTS_APART) in media.probe(late, None, None, LIMITS).flags
 
 
 def test_a_picture_that_starts_late_stays_late(tmp_path: Path) -> None:
@@ -92,7 +93,7 @@ def test_a_limit_on_what_is_decoded(tmp_path: Path, limit: str, reason: str) -> 
 
 def test_a_size_that_grows_on_the_way_is_seen(tmp_path: Path) -> None:
     corpus.joined(tmp_path / "grows.ts")  # 160 x 120, then 320 x 240
-    assert "picture changes size" in media.probe(tmp_path / "grows.ts", None, None, LIMITS).flags
+    assert Flagged(Flag.SIZE_CHANGES) in media.probe(tmp_path / "grows.ts", None, None, LIMITS).flags
     with pytest.raises(MediaError, match="is 320 x 240, ingest.max_pixels allows 20000"):
         media.probe(tmp_path / "grows.ts", None, None, LIMITS.model_copy(update={"max_pixels": 20_000}))
 
@@ -214,4 +215,4 @@ def test_a_file_cut_short_is_flagged(tmp_path: Path) -> None:
     cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
     facts = media.probe(cut, None, None, LIMITS)
     assert 0 < facts.frames_decoded < facts.frames_declared
-    assert "cut short" in facts.flags
+    assert Flagged(Flag.CUT_SHORT) in facts.flags

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
-from model.measures import metrics
+from model.measures import metrics, results
 
 P = np.array([2.6, 0.4, -0.5, -2.5, 0.0, -0.2], np.float32)
 Y = np.array([3.0, -0.6, -1.0, -2.2, 0.0, 0.8], np.float32)
@@ -70,5 +70,7 @@ def test_only_zeros_leave_negative_against_positive_undefined():
 
 
 def test_summary_is_mean_and_population_deviation_over_seeds():
-    found = metrics.summary([{"mae": 1.0, "corr": 0.5}, {"mae": 2.0, "corr": None}])
-    assert found == {"mae": 1.5, "corr": None, "std": {"mae": 0.5, "corr": None}, "seeds": 2}
+    found = results.summary([{"mae": 1.0, "corr": 0.5}, {"mae": 2.0, "corr": None}])
+    told = {"mae": 1.5, "corr": None, "std": {"mae": 0.5, "corr": None}, "seeds": 2}
+    assert found.model_dump(exclude_unset=True) == told
+    assert results.Summary.model_validate(told) == found

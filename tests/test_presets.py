@@ -205,12 +205,12 @@ def test_a_clip_counts_once_in_the_papers_gradient(monkeypatch: pytest.MonkeyPat
 def test_validation_by_clips_or_by_batches(preset: str) -> None:
     network = Level()
     table = tiny.table(("train",) * 8 + ("valid",) * 5)
-    (row,) = looped(network, table, preset, lr=1e-30, batch=2, max_epochs=1).curves
+    (point,) = looped(network, table, preset, lr=1e-30, batch=2, max_epochs=1).curves
     batches = [labels.abs().numpy() for training, labels in network.seen if not training]  # the prediction is 0
     by_clip = np.concatenate(batches).mean()
     by_batch = np.mean([batch.mean() for batch in batches])
-    assert row["valid_mae"] == pytest.approx(by_clip)
-    assert row["valid_loss"] == pytest.approx(by_clip if preset == "paper" else by_batch)
+    assert point.valid_mae == pytest.approx(by_clip)
+    assert point.valid_loss == pytest.approx(by_clip if preset == "paper" else by_batch)
     if preset == "released":
         assert [len(batch) for batch in batches] == [2, 2, 1]
         assert by_batch != pytest.approx(by_clip)

@@ -161,7 +161,7 @@ def check_training(table: pa.Table, without: Sequence[str], preset: str, size: i
         network, seen, held_out, {name: made.groups[name] for name in network.parameter_groups()}, made.fit, 1
     )
 
-    assert all(np.isfinite(x) for row in history.curves for x in row.values() if x is not None)
+    assert all(np.isfinite(x) for point in history.curves for x in point.row.values() if x is not None)
     assert all(torch.isfinite(value).all() for value in network.state_dict().values())
     predicted, made_labels = infer(network, every), history.ulabels
     assert made_labels is not None and predicted["fusion"].null_count == 0

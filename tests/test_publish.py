@@ -43,7 +43,7 @@ def test_a_published_run_predicts_what_the_run_predicts(trained: Path) -> None:
     assert sorted(file.name for file in TO.iterdir()) == ["README.md", "config.json", "model.safetensors"]
     table = tables.read_arrow(paths.table("made"))
     table = tables.with_metadata(table, tables.metadata(table) | {"encoder": "packaged"})
-    assert run_files.describe(TO)["valid"]["heads"].keys() == {"text", "audio", "vision"}
+    assert run_files.read(TO).valid.heads.keys() == {"text", "audio", "vision"}
     expected = predict(RUN, table, "packaged")
     shutil.rmtree(paths.RUNS)  # as on another machine
     assert predict(TO, table, "packaged").equals(expected)
@@ -96,7 +96,7 @@ def test_what_could_not_be_used_elsewhere_is_not_published(trained: Path) -> Non
     change(encoder=str(trained / "tiny"))
     with pytest.raises(TableError, match="lies in the folder .*tiny of this machine"):
         publish.main("made/self_mm", TO)
-    hyper = run_files.describe(RUN)["hyper"]
+    hyper = run_files.read(RUN).hyper.model_dump()
     change(hyper=hyper | {"text": "/data/glove.txt"})
     with pytest.raises(TableError, match=r"takes its token vectors from the file /data/glove\.txt"):
         publish.main("made/self_mm", TO)

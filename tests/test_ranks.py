@@ -51,7 +51,7 @@ def fitted(name: str, loop: str, file: Path, dropout: float = 0.0) -> None:
     optimisers = {name: partial(getattr(torch.optim, name), eps=EPSILON) for name in ("Adam", "AdamW")}
     with patch.multiple(torch.optim, **optimisers):
         history = fit(network, *splits, made.groups, made.fit, 1)
-    tree: dict[str, Any] = {"weights": network.state_dict(), "curves": history.curves}
+    tree: dict[str, Any] = {"weights": network.state_dict(), "curves": [point.row for point in history.curves]}
     if history.ulabels:
         columns = history.ulabels.drop_columns(["id"]).columns
         tree["ulabels"] = [torch.tensor(column.to_numpy()) for column in columns]

@@ -100,7 +100,7 @@ def test_every_network_goes_on_as_if_it_had_not_been_stopped(
 def test_a_learning_rate_that_a_plateau_has_lowered_stays_lowered(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("model.training.fit._criterion", lambda row, params: float(row["epoch"]))  # ever worse
+    monkeypatch.setattr("model.training.fit._criterion", lambda point, params: float(point.epoch))  # ever worse
     rates: list[float] = []
     step = torch.optim.AdamW.step
 
@@ -253,7 +253,7 @@ def test_a_stage_that_is_begun_again_gives_the_same_files(
     told = f"train: made/{name}-1: goes on after epoch {epoch - 1}\n"
     assert (told in capsys.readouterr().err) == (epoch > 1)
     described = tables.read_json(paths.run("made", name, 1) / "run.json")
-    assert logs.read(described["key"])["resumed_after_epoch"] == (epoch - 1 or None)
+    assert logs.read(described["key"]).resumed_after_epoch == (epoch - 1 or None)
 
 
 def test_pruning_removes_the_state_of_a_training_that_was_given_up(

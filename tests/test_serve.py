@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -25,12 +25,14 @@ from app import predict, serve
 from app.predict import Content
 from app.serve import app, work
 from app.serve.clips import Clips
+from model.run_files import RunRecord
 from pipeline import assemble, features, paths, tables, text
-from pipeline.errors import MediaError, RawmsaError, TableError
+from pipeline.errors import MediaError, RawmsaError, Reason, TableError
 from pipeline.media import Media
 from pipeline.params import Limits
-from pipeline.tables import Column, Frames
+from pipeline.tables import Column, Frames, Word
 from tests import clips as videos
+from tests import projects
 
 ROOT = Path(__file__).parents[1]
 PARAMS = yaml.safe_load((ROOT / paths.PARAMS).read_text())
@@ -63,57 +65,52 @@ def content() -> Content:
     """Six seconds at 10 frames a second, each frame its number; a word a second, said in its first half."""
     x = np.arange(60, dtype=np.float32)[:, None]
     frames = Frames(np.arange(60) / 10, x, np.ones(60, bool))
-    words = [
-        {"word": word, "start": i, "end": i + 0.5} for i, word in enumerate(["so", "this", "is", "not", "that", "good"])
-    ]
+    words = [Word(word, i, i + 0.5) for i, word in enumerate(["so", "this", "is", "not", "that", "good"])]
     facts = Media(True, False, 6.0, *[None] * 6, 0, 0.0, 0.0, ())
     return Content(facts, words, {"audio": frames, "vision": None}, [])
 
 
-def made(aligned: bool = False) -> dict[str, Any]:
-    """What of a run.json decides the shape of a clip."""
+def made(aligned: bool = False) -> RunRecord:
+    """What of a run's record decides the shape of a clip."""
     policy = {"aligned": aligned, "pool": {"audio": 4, "vision": 1}, "max_frames": {"audio": 5, "vision": 5}}
     columns = [{"name": "count", "unit": "", "kind": "value"}]
-    return {
-        "encoder": "packaged",
-        "policy": policy,
-        "columns": {"audio": ["count"], "vision": []},
-        "extraction": {"text": {"max_tokens": 64}, "audio": {"columns": columns}, "vision": {"columns": []}},
-    }
+    extraction = {"text": {"max_tokens": 64}, "audio": {"columns": columns, "extractor": "made"}, "vision": {}}
+    return projects.record(policy=policy, columns={"audio": ["count"], "vision": []}, extraction=extraction)
 
 
 def test_a_window_is_shaped_as_a_clip_of_its_own() -> None:
     taken = predict.inputs(work.cut(content(), 1.0, 3.25), made())
     numbers = np.arange(10, 33, dtype=np.float32)[:, None]
     expected = assemble.shape(numbers, np.ones(23, bool), [Column("count", "")], 4, 5)
-    assert np.array_equal(taken["x_audio"], expected) and len(expected) == 5
-    assert taken["transcript"] == "this is"  # "not" has its middle at 3.25
-    assert taken["tokens"] == text.tokenise("this is", "packaged", 64)
-    assert taken["x_vision"].shape == (0, 0)
+    assert np.array_equal(taken.frames["audio"], expected) and len(expected) == 5
+    assert taken.transcript == "this is"  # "not" has its middle at 3.25
+    assert taken.tokens == text.tokenise("this is", "packaged", 64)
+    assert taken.frames["vision"].shape == (0, 0)
 
 
 def test_a_window_to_the_end_has_what_comes_late() -> None:
-    late = content()
-    late.words[-1]["end"] = 9.0  # as recognisers have it
+    whole = content()
+    late = replace(whole, words=[*whole.words[:-1], replace(whole.words[-1], end=9.0)])  # as recognisers have it
     assert work.cut(late, 4.0, 6.0).words == late.words[4:]
     assert work.cut(late, 3.0, 5.0).words == late.words[3:5]
 
 
 def test_a_window_of_an_aligned_run_has_a_frame_a_token() -> None:
     taken = predict.inputs(work.cut(content(), 1.0, 3.0), made(aligned=True))
-    assert len(taken["tokens"]["input_ids"]) == 4  # [CLS] this is [SEP]
-    assert taken["x_audio"][:, 0].tolist() == pytest.approx([np.nan, 12.0, 22.0, np.nan], nan_ok=True)
+    assert len(taken.tokens.input_ids) == 4  # [CLS] this is [SEP]
+    assert taken.frames["audio"][:, 0].tolist() == pytest.approx([np.nan, 12.0, 22.0, np.nan], nan_ok=True)
 
 
 def test_words_without_times_are_in_no_window() -> None:
-    untimed = content()
-    untimed.words[2]["start"] = None
+    whole = content()
+    untimed = replace(whole, words=[replace(whole.words[0], start=None), *whole.words[1:]])
     taken = predict.inputs(work.cut(untimed, 0.0, 4.0), made())
-    assert taken["transcript"] == "" and taken["tokens"]["input_ids"] == [] and len(taken["x_audio"]) == 5
+    assert taken.transcript == "" and taken.tokens.input_ids == [] and len(taken.frames["audio"]) == 5
 
 
 def test_leans_are_of_heads_that_are_known_to_be_good() -> None:
-    run = {"label_range": [-3, 3], "synthetic": True, "valid": {"heads": {"text": 0.3, "audio": 0.29, "vision": None}}}
+    valid = {"loss": 1.0, "mae": 1.0, "corr": None}
+    run = projects.record(valid=valid | {"heads": {"text": 0.3, "audio": 0.29, "vision": None}})
     job = work.Job(Path("data/runs/made/self_mm-1"), run, 1, OPTIONS)
     told = work.facts(job)
     assert told["run"] == "made/self_mm-1" and told["steps"] == work.STEPS and told["max_seconds"] == 600
@@ -122,8 +119,8 @@ def test_leans_are_of_heads_that_are_known_to_be_good() -> None:
         "audio": {"corr": 0.29, "shown": False},
         "vision": {"corr": None, "shown": False},
     }
-    run["valid"] = {"mae": 1.0}  # of a run made before
-    assert work.facts(job)["heads"] == {} and not work._shown(job)
+    before = replace(job, made=projects.record(valid=valid))  # heads were not recorded
+    assert work.facts(before)["heads"] == {} and not work._shown(before)
 
 
 # The server, with work that waits for the test
@@ -185,7 +182,7 @@ def stand_in(clip: tuple[Path, str]) -> dict[str, Any]:
     if "crash" in name:
         os.kill(os.getpid(), signal.SIGSEGV)
     if "bad" in name:
-        raise MediaError("unreadable", f"{name} is no video")
+        raise MediaError(Reason.UNREADABLE, f"{name} is no video")
     (file.parent / "text.parquet").write_bytes(b"PAR1")
     (file.parent / "film.mp4").write_bytes(b"film")
     return {"record": {"clip": name}}
@@ -198,7 +195,9 @@ def nothing(_: None) -> None:
 @pytest.fixture(scope="module")
 def page() -> Iterator[Page]:
     clips = Clips(stand_in, nothing, LIMITS, GRACE)
-    server = app.Server(app.application(clips, FACTS, ("127.0.0.1", "localhost", "lab.local")), clips)
+    server = app.Server(
+        app.application(clips, FACTS, FACTS["max_upload_mib"], ("127.0.0.1", "localhost", "lab.local")), clips
+    )
     bound = serve.listen("127.0.0.1", 0)
     root = clips.folder().parent
     thread = Thread(target=server.run, kwargs={"sockets": [bound]})
@@ -371,11 +370,15 @@ def project(trainable: Path, in_process: None, monkeypatch: pytest.MonkeyPatch) 
         {"extractor": "mfcc", "mfcc": {"coefficients": 4, "hop_seconds": 0.02, "window_seconds": 0.025}}
     )
     recorded = features.recipe("audio", options).metadata()
-    names = assemble.shaped_names([Column(**column) for column in recorded["columns"]])
+    names = assemble.shaped_names(recorded.columns)
     monkeypatch.setattr(tiny, "WIDTHS", {"audio": len(names), "vision": 0})
     table = tiny.table()
     policy = {"aligned": False, "pool": {"audio": 4, "vision": 1}, "max_frames": {"audio": 400, "vision": 400}}
-    extraction = {"text": {"max_tokens": 64, "encoder": "packaged", "dataset": "made"}, "audio": recorded, "vision": {}}
+    extraction = {
+        "text": {"max_tokens": 64, "encoder": "packaged", "dataset": "made"},
+        "audio": recorded.content(),
+        "vision": {},
+    }
     metadata = tables.metadata(table) | {"extraction": extraction, "policy": policy}
     tables.write_table(paths.table("made"), [table], metadata)
     train.run()
@@ -420,7 +423,7 @@ def test_the_command_says_what_predict_says(project: Path) -> None:
         with page.events(good) as ours, page.events(bad) as theirs:
             assert until(theirs, state="queued")["ahead"] == 1
             result = until(ours, state="done")["result"]
-            assert result["record"] == expected and expected["audio"] is not None
+            assert result["record"] == vars(expected) and expected.audio is not None
             assert result["player"]["seconds"] == pytest.approx(5.5, abs=0.1)
             assert {track["name"] for track in result["player"]["audio"]["tracks"]} >= {"rms"}
             assert result["files"] == ["text", "audio"]
@@ -431,7 +434,7 @@ def test_the_command_says_what_predict_says(project: Path) -> None:
                 window["audio"] is not None and window["text"] is window["vision"] is None
                 for window in result["windows"]
             )
-            assert "audio" in shown and result["leans"] == {"audio": expected["audio"]}
+            assert "audio" in shown and result["leans"] == {"audio": expected.audio}
             assert result["player"]["words"] == result["notes"] == []
             audio, words = (
                 pq.read_table(io.BytesIO(page.http.get(f"/clips/{good}/{name}.parquet").content))
@@ -444,7 +447,7 @@ def test_the_command_says_what_predict_says(project: Path) -> None:
             assert (row["id"], row["status"], row["n_frames"]) == ("a.mp4", "ok", len(row["x"]))
             assert words.schema.remove_metadata().equals(tables.TOKENS)
             assert page.http.get(f"/clips/{good}/vision.parquet").status_code == 404
-            assert until(theirs, state="failed")["error"] == refused["error"].replace("MediaError", "unreadable")
+            assert until(theirs, state="failed")["error"] == str(refused.error).replace("MediaError", "unreadable")
         long = videos.make(Path("long.mp4"), seconds=9, video=False)
         with page.events(page.clip("long.mp4", long.read_bytes())) as events:
             told = "too long: long.mp4 lasts more than 8 s, which serve.max_seconds and ingest.max_seconds"

@@ -10,25 +10,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline import assemble, feature_shards, features, paths, tables
+from pipeline import assemble, features, paths, tables
+from pipeline.assemble import statistics
 from pipeline.errors import TableError
 from pipeline.execution import cache
 from pipeline.execution.tasks import Outcome
 from pipeline.files import sha256
-from pipeline.tables import shards
+from pipeline.tables import ClipRow, shards
 from tests import projects
 
 ROOT = Path(__file__).parents[1]
 WORDS = ["id", "video_id", "split", "label", "label_T", "label_A", "label_V", "transcript", "input_ids"]
 
 
-def rows(ids: list[str], seconds: float = 1.0) -> list[dict[str, Any]]:
-    return [{"id": id, "seconds": seconds} for id in sorted(ids)]
+def rows(ids: list[str], seconds: float = 1.0) -> list[ClipRow]:
+    return [ClipRow(dataset="d", id=id, video_id=id, clip_id="", seconds=seconds) for id in sorted(ids)]
 
 
 def cut(ids: list[str], seconds: float = 1.0) -> dict[str, list[str]]:
     """Ids by name of their shard."""
-    return {shards.name(some): [row["id"] for row in some] for some in shards.split(rows(ids, seconds))}
+    return {shards.name(some): [row.id for row in some] for some in shards.split(rows(ids, seconds))}
 
 
 IDS = [f"v{number:04d}/0" for number in range(1000)]
@@ -74,6 +75,7 @@ def write(ids: list[str], label: float = 0.5) -> None:
     labels[0]["label"] = label
     tables.write(paths.LABELS, tables.rows(tables.LABELS, [dict.fromkeys(UNIMODAL) | row for row in labels]))
     facts = {"convention": "mosi", "label_range": [-3, 3], "language": "en", "synthetic": True, "labelled": True}
+    facts |= {"redistribute": False, "split": "mode"}
     tables.write_json(paths.DATASETS, {"d": facts})
     said = [
         {"id": row["id"], "text": row["id"], "spoken": row["id"], "source": "label", "words": [], "flags": []}
@@ -177,9 +179,9 @@ def test_statistics_over_shards_are_those_over_all_frames(project: Path, extract
     found = tables.metadata(table)["statistics"]["audio"]
     train = [tables.sequence(x) for x, split in zip(table["audio"], table["split"].to_pylist(), strict=True) if split == "train"]  # fmt: skip
     frames = np.concatenate(train).astype(np.float64)
-    expected = assemble.scale(assemble.moments([frames], frames.shape[1]), assemble_columns())
-    np.testing.assert_allclose(found["mean"], expected["mean"], rtol=1e-12, atol=1e-12)
-    np.testing.assert_allclose(found["std"], expected["std"], rtol=1e-12)
+    expected = statistics.scale(statistics.moments([frames], frames.shape[1]), assemble_columns())
+    np.testing.assert_allclose(found["mean"], expected.mean, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(found["std"], expected.std, rtol=1e-12)
     scaled = np.array(found["std"]) != 1
     np.testing.assert_allclose(np.array(found["std"])[scaled], np.nanstd(frames, axis=0)[scaled], rtol=1e-9)
     assert scaled.any()
@@ -266,11 +268,11 @@ def test_features_a_data_set_brings_are_cut_in_the_same_shards(project: Path, ex
     tables.write(paths.CLIPS, tables.rows(tables.CLIPS, clips))
     frames = [np.full((number % 4, 2), number, np.float32) for number in range(len(MANY))]
     records = [
-        {"id": id, "status": "ok", "reason": None, "frames": tables.Frames(np.arange(len(x)) / 1.0, x, np.ones(len(x), bool))}
+        tables.FeatureRow(id, "ok", tables.Frames(np.arange(len(x)) / 1.0, x, np.ones(len(x), bool)))
         for id, x in zip(MANY, frames, strict=True)
     ]  # fmt: skip
     metadata = {"extractor": tables.IMPORTED, "columns": [{"name": n, "unit": "", "kind": "value"} for n in "ab"], "params": {"aligned": False}}  # fmt: skip
-    table = feature_shards.table(records, 2)
+    table = tables.feature_table(records, 2)
     groups = [table.slice(start, 7) for start in range(0, len(table), 7)]
     tables.write_groups(paths.imported("audio", "d"), table.schema, groups, metadata)
     for modality in ("audio", "vision"):

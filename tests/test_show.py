@@ -12,7 +12,7 @@ from app import show
 from pipeline import paths, tables
 from pipeline.errors import RawmsaError
 from pipeline.media import SAMPLE_RATE
-from pipeline.tables import Column
+from pipeline.tables import Column, Word
 from report import clip as picture
 from report import tracks as reading
 from report.tracks import Modality, Tracks
@@ -45,7 +45,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
     Path("params.yaml").write_text((Path(__file__).parents[1] / "params.yaml").read_text())
-    rows = projects.clips("demo", words=words())
+    rows = projects.clips("demo", words=[vars(word) for word in words()])
     others = projects.clips("other", labelled=False)[:1]
     projects.ingest(({"name": "demo", "redistribute": True}, rows), ({"name": "other"}, others))
     projects.predict(rows, trained_on="demo", seeds=(1, 2))
@@ -54,10 +54,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def words(known: bool = True) -> list[dict[str, Any]]:
-    return [
-        {"word": word, "start": start if known else None, "end": end if known else None} for word, start, end in WORDS
-    ]
+def words(known: bool = True) -> list[Word]:
+    return [Word(word, start if known else None, end if known else None) for word, start, end in WORDS]
 
 
 def acoustic(columns: list[Column]) -> np.ndarray:
@@ -294,7 +292,7 @@ def test_sound_too_short_for_a_pitch_has_no_closures(project: Path) -> None:
 
 
 def test_an_id_alone_names_a_clip_unless_two_share_it(project: Path) -> None:
-    assert reading.find("v3/1")["id"] == "v3/1"
+    assert reading.find("v3/1").id == "v3/1"
     with pytest.raises(RawmsaError, match="2 clips have the id v0/1, expected one.*: demo/v0/1, other/v0/1"):
         show.main("v0/1", None, screen=False)
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from pipeline import assets, params, paths, tables, text
 from pipeline.errors import AssetError, ParamsError
+from pipeline.tables import Tokens
 from pipeline.transcribe.words import normalise
 
 ROOT = Path(__file__).parents[1]
@@ -30,36 +31,32 @@ def transcribed(dataset: str, texts: dict[str, str], language: str = "en") -> No
 
 def test_ids_are_those_of_bert_base_uncased() -> None:
     row = text.tokenise("hello world", "packaged", 64)
-    assert row == {
-        "input_ids": [CLS, 7592, 2088, SEP],  # as bert-base-uncased's own vocabulary numbers them
-        "attention_mask": [1, 1, 1, 1],
-        "token_type_ids": [0, 0, 0, 0],
-        "word": [-1, 0, 1, -1],
-    }
+    assert row == Tokens(
+        input_ids=[CLS, 7592, 2088, SEP],  # as bert-base-uncased's own vocabulary numbers them
+        attention_mask=[1, 1, 1, 1],
+        token_type_ids=[0, 0, 0, 0],
+        word=[-1, 0, 1, -1],
+    )
 
 
 def test_every_piece_knows_its_word() -> None:
     row = text.tokenise("it was unwatchable 我喜欢", "packaged", 64)
-    assert row["word"][:3] == [-1, 0, 1]
-    assert row["word"].count(2) > 1  # unwatchable is no word of the vocabulary
-    assert row["word"][-4:] == [3, 3, 3, -1]  # a token a Chinese character
+    assert row.word[:3] == [-1, 0, 1]
+    assert row.word.count(2) > 1  # unwatchable is no word of the vocabulary
+    assert row.word[-4:] == [3, 3, 3, -1]  # a token a Chinese character
 
 
 def test_a_long_text_keeps_its_head_and_its_end_mark() -> None:
-    whole = text.tokenise("good " * 100, "packaged", 512)["input_ids"]
+    whole = text.tokenise("good " * 100, "packaged", 512).input_ids
     cut = text.tokenise("good " * 100, "packaged", 64)
-    assert cut["input_ids"] == [*whole[:63], SEP]
-    assert cut["word"][-1] == -1
-    assert {len(column) for column in cut.values()} == {64}
+    assert cut.input_ids == [*whole[:63], SEP]
+    assert cut.word[-1] == -1
+    assert {len(column) for column in vars(cut).values()} == {64}
 
 
 def test_no_text_no_tokens() -> None:
-    assert text.tokenise("", "packaged", 64) == {
-        "input_ids": [],
-        "attention_mask": [],
-        "token_type_ids": [],
-        "word": [],
-    }
+    none = Tokens(input_ids=[], attention_mask=[], token_type_ids=[], word=[])
+    assert text.tokenise("", "packaged", 64) == none
 
 
 @settings(deadline=None, max_examples=100)
@@ -71,9 +68,9 @@ def test_tokens_are_those_that_transformers_makes_of_the_words_and_of_the_whole_
     if words:
         row = text.tokenise(words, "packaged", most)
         expected = tokenizer(words.split(), is_split_into_words=True, truncation=True, max_length=most)
-        assert row["input_ids"] == expected["input_ids"]
-        assert row["word"] == [-1 if word is None else word for word in expected.word_ids()]
-        assert row["input_ids"] == tokenizer(words, truncation=True, max_length=most)["input_ids"]
+        assert row.input_ids == expected["input_ids"]
+        assert row.word == [-1 if word is None else word for word in expected.word_ids()]
+        assert row.input_ids == tokenizer(words, truncation=True, max_length=most)["input_ids"]
 
 
 def test_an_encoder_in_a_folder_gives_the_tokens_of_the_packaged_one() -> None:

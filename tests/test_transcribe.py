@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 
 from pipeline import media, params, paths, tables, transcribe
 from pipeline.errors import AssetError
+from pipeline.tables import ClipRow, Cue, TextRow, Word
 from pipeline.transcribe import recogniser, words
 from pipeline.transcribe.recogniser import Heard
 from tests import clips
@@ -26,22 +28,18 @@ TIMED = OPTIONS.model_copy(update={"word_times": True})
 SENTENCE = "the weather was lovely this morning"
 
 
-def clip_row(clip_id: str, path: Path | None = None, dataset: str = "films", **changes: Any) -> dict[str, Any]:
-    row: dict[str, Any] = dict.fromkeys(tables.CLIPS.names)
-    row |= {"dataset": dataset, "id": f"v/{clip_id}", "video_id": "v", "clip_id": clip_id, "seconds": 4.0}
-    row |= {"status": "ok", "flags": []}
-    row |= {"path": str(path) if path else None, "sha256": clip_id, "has_audio": path is not None, "has_vision": False}
-    return row | changes
+def clip_row(clip_id: str, path: Path | None = None, dataset: str = "films", **changes: Any) -> ClipRow:
+    row = ClipRow(dataset=dataset, id=f"v/{clip_id}", video_id="v", clip_id=clip_id, seconds=4.0, sha256=clip_id)
+    return replace(row, **{"path": str(path) if path else None, "has_audio": path is not None} | changes)
 
 
-def text_row(
-    clip: dict[str, Any], text: str | None = None, source: str | None = None, **changes: Any
-) -> dict[str, Any]:
-    row = {"dataset": clip["dataset"], "id": clip["id"], "language": "en", "source": source, "text": text, "cues": []}
-    return row | changes
+def text_row(clip: ClipRow, text: str | None = None, source: str | None = None, **changes: Any) -> TextRow:
+    return TextRow(
+        **{"dataset": clip.dataset, "id": clip.id, "language": "en", "source": source, "text": text} | changes
+    )
 
 
-def heard_words(*timed: tuple[str, float, float]) -> list[dict[str, Any]]:
+def heard_words(*timed: tuple[str, float, float]) -> list[Word]:
     return [part for word, start, end in timed for part in words.timed(word, start, end, 0.5)]
 
 
@@ -101,31 +99,31 @@ HEARD = Heard(heard_words(("Good", 0.5, 1.0), ("film", 1.0, 1.5)), "Good film.",
 def test_the_label_files_words_come_before_heard_ones() -> None:
     clip = clip_row("1", Path("v/1.mp4"))
     row = transcribe.transcript(clip, text_row(clip, "A GOOD FILM", "label"), HEARD, TIMED)
-    assert (row["source"], row["text"], row["spoken"]) == ("label", "a good film", "A GOOD FILM")
+    assert (row.source, row.text, row.spoken) == ("label", "a good film", "A GOOD FILM")
 
 
 def test_without_written_words_the_heard_ones_count() -> None:
     clip = clip_row("1", Path("v/1.mp4"))
     row = transcribe.transcript(clip, text_row(clip), HEARD, OPTIONS)
-    assert (row["source"], row["text"], row["spoken"]) == ("recogniser", "good film", "Good film.")
-    assert (row["model"], row["confidence"], row["no_speech"], row["flags"]) == ("packaged", 0.5, 0.1, [])
+    assert (row.source, row.text, row.spoken) == ("recogniser", "good film", "Good film.")
+    assert (row.model, row.confidence, row.no_speech, row.flags) == ("packaged", 0.5, 0.1, ())
 
 
 def test_a_text_of_punctuation_alone_is_no_text() -> None:
     clip = clip_row("1", Path("v/1.mp4"))
     assert transcribe.wanted(text_row(clip, "...", "label"), OPTIONS)
-    assert transcribe.transcript(clip, text_row(clip, "...", "label"), HEARD, OPTIONS)["source"] == "recogniser"
+    assert transcribe.transcript(clip, text_row(clip, "...", "label"), HEARD, OPTIONS).source == "recogniser"
 
 
 def test_cues_give_their_words_times_by_length() -> None:
     clip = clip_row("1", Path("v/1.mp4"))
-    cues = [{"start": 0.0, "end": 1.0, "text": "A cat"}, {"start": 2.0, "end": 3.0, "text": "sat."}]
+    cues = [Cue(0.0, 1.0, "A cat"), Cue(2.0, 3.0, "sat.")]
     text = text_row(clip, None, "sidecar", cues=cues)
     assert not transcribe.wanted(text, TIMED)
     row = transcribe.transcript(clip, text, None, OPTIONS)
-    assert (row["source"], row["text"], row["spoken"]) == ("sidecar", "a cat sat", "A cat sat.")
-    assert [(w["start"], w["end"]) for w in row["words"]] == [(0.0, 0.25), (0.25, 1.0), (2.0, 3.0)]
-    assert all(w["interpolated"] for w in row["words"])
+    assert (row.source, row.text, row.spoken) == ("sidecar", "a cat sat", "A cat sat.")
+    assert [(w.start, w.end) for w in row.words] == [(0.0, 0.25), (0.25, 1.0), (2.0, 3.0)]
+    assert all(w.interpolated for w in row.words)
 
 
 @pytest.mark.parametrize(
@@ -138,18 +136,18 @@ def test_cues_give_their_words_times_by_length() -> None:
     ],
 )
 def test_a_clip_that_cannot_be_heard_is_empty_and_says_why(
-    clip: dict[str, Any], language: str, options: dict[str, Any], reason: str
+    clip: ClipRow, language: str, options: dict[str, Any], reason: str
 ) -> None:
     chosen = OPTIONS.model_copy(update=options)
     row = transcribe.transcribe(clip, text_row(clip, language=language), chosen, threads=1)
-    assert (row["text"], row["source"], row["flags"]) == ("", "none", ["no transcript", reason])
+    assert (row.text, row.source, list(map(str, row.flags))) == ("", "none", ["no transcript", reason])
 
 
 def test_written_words_without_times_say_why() -> None:
     clip = clip_row("1")
     row = transcribe.transcribe(clip, text_row(clip, "A GOOD FILM", "label"), TIMED, threads=1)
-    assert (row["text"], row["flags"]) == ("a good film", ["no word times", "no media"])
-    assert all(word["start"] is None for word in row["words"])
+    assert (row.text, list(map(str, row.flags))) == ("a good film", ["no word times", "no media"])
+    assert all(word.start is None for word in row.words)
 
 
 # The times of words.
@@ -158,27 +156,27 @@ def test_written_words_without_times_say_why() -> None:
 def test_equal_words_take_the_heard_times() -> None:
     found = words.align(["good", "film"], HEARD.words, seconds=4.0)
     assert found == HEARD.words
-    assert not any(word["interpolated"] for word in found)
+    assert not any(word.interpolated for word in found)
 
 
 def test_a_word_heard_otherwise_takes_the_time_of_what_was_heard() -> None:
     heard = heard_words(("a", 0, 1), ("food", 1, 2), ("film", 2, 3))
     found = words.align(["a", "good", "film"], heard, seconds=4.0)
-    assert (found[1]["start"], found[1]["end"]) == (1.0, 2.0)
-    assert [word["interpolated"] for word in found] == [False, True, False]
-    assert found[1]["probability"] is None
+    assert (found[1].start, found[1].end) == (1.0, 2.0)
+    assert [word.interpolated for word in found] == [False, True, False]
+    assert found[1].probability is None
 
 
 def test_words_not_heard_lie_between_their_neighbours() -> None:
     heard = heard_words(("good", 1, 2), ("film", 3, 3.5))
     found = words.align(["a", "good", "old", "film", "yes"], heard, seconds=4.0)
-    assert [(w["start"], w["end"]) for w in found] == [(0, 1), (1, 2), (2, 3), (3, 3.5), (3.5, 4)]
-    assert [w["interpolated"] for w in found] == [True, False, True, False, True]
+    assert [(w.start, w.end) for w in found] == [(0, 1), (1, 2), (2, 3), (3, 3.5), (3.5, 4)]
+    assert [w.interpolated for w in found] == [True, False, True, False, True]
 
 
 def test_words_only_heard_are_left_out() -> None:
     heard = heard_words(("um", 0, 1), ("good", 1, 2), ("er", 2, 3), ("film", 3, 4))
-    assert [w["start"] for w in words.align(["good", "film"], heard, seconds=4.0)] == [1, 3]
+    assert [w.start for w in words.align(["good", "film"], heard, seconds=4.0)] == [1, 3]
 
 
 WORDS = st.lists(st.sampled_from(["a", "good", "bad", "film"]), min_size=1, max_size=12)
@@ -188,14 +186,14 @@ WORDS = st.lists(st.sampled_from(["a", "good", "bad", "film"]), min_size=1, max_
 def test_times_never_run_backwards(written: list[str], said: list[str]) -> None:
     heard = heard_words(*((word, float(i), i + 0.8) for i, word in enumerate(said)))
     found = words.align(written, heard, seconds=len(said))
-    times = [time for word in found for time in (word["start"], word["end"])]
-    assert [word["word"] for word in found] == written
+    times = [time for word in found for time in (word.start, word.end)]
+    assert [word.word for word in found] == written
     assert times == sorted(times)
     assert times[0] >= 0 and times[-1] <= len(said)
 
 
 def test_a_heard_number_is_two_words_that_share_its_time() -> None:
-    assert [(w["word"], w["start"], w["end"]) for w in words.timed(" 9.5,", 1.0, 2.0, 0.9)] == [
+    assert [(w.word, w.start, w.end) for w in words.timed(" 9.5,", 1.0, 2.0, 0.9)] == [
         ("9", 1.0, 1.5),
         ("5", 1.5, 2.0),
     ]
@@ -220,7 +218,7 @@ def test_a_segment_that_is_likely_no_speech_is_dropped(tmp_path: Path) -> None:
 @pytest.mark.skipif(not GRID.is_file(), reason="needs a GRID clip of ../shared")
 def test_a_real_speaker_is_heard() -> None:
     heard = recogniser.hear(media.sound(GRID), "en", OPTIONS, threads=1)
-    assert [word["word"] for word in heard.words][:3] == ["lay", "blue", "at"]
+    assert [word.word for word in heard.words][:3] == ["lay", "blue", "at"]
 
 
 def test_a_recogniser_that_cannot_be_had_says_what_to_do() -> None:
@@ -240,9 +238,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def ingested(*pairs: tuple[dict[str, Any], dict[str, Any]]) -> None:
-    tables.write(paths.CLIPS, tables.rows(tables.CLIPS, [clip for clip, _ in pairs]))
-    tables.write(paths.TEXTS, tables.rows(tables.TEXTS, [text for _, text in pairs]))
+def ingested(*pairs: tuple[ClipRow, TextRow]) -> None:
+    tables.write(paths.CLIPS, tables.table_of(ClipRow, [clip for clip, _ in pairs]))
+    tables.write(paths.TEXTS, tables.table_of(TextRow, [text for _, text in pairs]))
 
 
 def transcripts(dataset: str = "films") -> dict[str, dict[str, Any]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tqdm import tqdm
 
-from pipeline.errors import BusyError, MediaError, StageError, TableError
+from pipeline.errors import BusyError, MediaError, Reason, StageError, TableError
 from pipeline.execution import locks, workers
 from pipeline.execution.tasks import Outcome
 from pipeline.params import Limits
@@ -29,7 +29,7 @@ def behave(task: str | int) -> int:
     if task == "hang":
         time.sleep(60)
     if task == "refuse":
-        raise MediaError("corrupt", "every frame is broken")
+        raise MediaError(Reason.CORRUPT, "every frame is broken")
     if task == "eat":
         return len(bytearray(6 << 30))
     if task == "slow storage":

@@ -17,6 +17,7 @@ from model.settings import DEFAULTS, Network
 from model.training.batch import Clips
 from model.training.hyper import Fit, Group, Hyper, merged
 from pipeline import paths, tables
+from pipeline.tables import Statistics
 
 WIDTHS = {"audio": 3, "vision": 5}
 BERT = BertConfig(
@@ -157,5 +158,9 @@ def metadata(widths: dict[str, int], dataset: str, labelled: bool) -> dict[str, 
 
 
 def clips(made: pa.Table, split: str | None = None, modalities: Sequence[str] = tables.MODALITIES) -> Clips:
-    statistics = tables.metadata(made)["statistics"]
-    return Clips(made, modalities, WIDTHS, statistics, split)
+    return Clips(made, modalities, WIDTHS, statistics(tables.metadata(made)), split)
+
+
+def statistics(about: dict[str, Any]) -> dict[str, Statistics]:
+    """Of a table with these metadata."""
+    return {modality: Statistics(**found) for modality, found in about["statistics"].items()}

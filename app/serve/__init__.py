@@ -53,7 +53,7 @@ def main(run: str | None, host: str, port: int, browser: bool) -> None:
     port = bound.getsockname()[1]
     address = f"http://{_in_url(_here(host))}:{port}"
     clips = Clips(partial(work.work, job), partial(work.warm, job), limits, options.grace_seconds)
-    server = Server(application(clips, work.facts(job), names(host)), clips)
+    server = Server(application(clips, work.facts(job), options.max_upload_mib, names(host)), clips)
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # which nohup asks for
         signal.signal(
             signal.SIGHUP, server.handle_exit

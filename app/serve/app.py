@@ -13,7 +13,8 @@ from collections.abc import AsyncIterator, Collection
 from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any
+from socket import socket
+from typing import Annotated
 from urllib.parse import urlsplit
 
 import uvicorn
@@ -55,7 +56,7 @@ class Server(uvicorn.Server):
         )
         self._clips = clips
 
-    async def shutdown(self, sockets: Any = None) -> None:
+    async def shutdown(self, sockets: list[socket] | None = None) -> None:
         await self._clips.close()
         await super().shutdown(sockets)
 
@@ -74,7 +75,7 @@ class Events(StreamingResponse):
             await super().__call__(scope, receive, send)
 
 
-def application(clips: Clips, facts: dict[str, Any], names: Collection[str]) -> FastAPI:
+def application(clips: Clips, facts: dict[str, object], max_upload_mib: int, names: Collection[str]) -> FastAPI:
     """facts: what GET /facts tells; names: what a request may call this server, in lower case, beside any IP address."""
 
     async def called_by_name(request: Request) -> None:
@@ -86,7 +87,7 @@ def application(clips: Clips, facts: dict[str, Any], names: Collection[str]) -> 
             )
 
     app = FastAPI(openapi_url=None, dependencies=[Depends(called_by_name)])
-    most = facts["max_upload_mib"] * 2**20
+    most = max_upload_mib * 2**20
     own = [Depends(_own_origin)]
     shown = template("page.html", Path(__file__).parent).render()
 

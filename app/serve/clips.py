@@ -10,13 +10,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from app.serve.work import step
 from pipeline.execution.processes import Processes
 from pipeline.params import Limits
 
-Work = Callable[[tuple[Path, str]], dict[str, Any]]
+Work = Callable[[tuple[Path, str]], dict[str, object]]
 
 
 @dataclass(eq=False)
@@ -31,7 +30,7 @@ class Clip:
     file: Path
     state: str = "queued"
     error: str | None = None
-    result: dict[str, Any] | None = None
+    result: dict[str, object] | None = None
     listeners: int = 0
     task: asyncio.Task[None] = field(init=False)
     leaving: asyncio.TimerHandle = field(init=False)
@@ -83,7 +82,7 @@ class Clips:
             if not clip.listeners:
                 clip.leaving = self._leave_soon(clip)
 
-    def told(self, clip: Clip) -> dict[str, Any]:
+    def told(self, clip: Clip) -> dict[str, object]:
         """An event: where the clip is now. ahead: how many come before it; step: of its work; error: why it failed."""
         before = list(self._clips.values())[: list(self._clips).index(clip.id)] if clip.id in self._clips else []
         return {

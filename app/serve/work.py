@@ -8,17 +8,19 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from app import predict
 from app.predict import Content
-from pipeline import assemble, feature_shards, params, tables
+from model import run_files
+from model.run_files import RunRecord
+from pipeline import assemble, params, tables
 from pipeline.assemble import align
 from pipeline.datasets import ingest
-from pipeline.errors import MediaError
-from pipeline.tables import Column, Frames
+from pipeline.errors import MediaError, Reason
+from pipeline.tables import FeatureRow, Frames, Tokens, TokensRow
 from report import player, proxy
 from report.tracks import Modality
 
@@ -33,31 +35,29 @@ NO_TIMES = "When the words are said is not known, so the windows have no text."
 
 @dataclass(frozen=True)
 class Job:
-    """What every clip of a server shares. made: the run's run.json."""
+    """What every clip of a server shares. made: the run's record."""
 
     folder: Path
-    made: dict[str, Any]
+    made: RunRecord
     threads: int
     options: "Params"
 
 
 def job(run: str | None, threads: int, options: "Params") -> Job:
     """Raises TableError where the run is not there, or its features cannot be extracted here."""
-    from model import run_files
-
     folder = predict.located(run)
-    made = run_files.describe(folder)
+    made = run_files.read(folder)
     for modality in assemble.FRAMES:
         predict.recipe(modality, made)
     return Job(folder, made, threads, options)
 
 
-def facts(job: Job) -> dict[str, Any]:
-    """What the page shows of the server. heads: empty for a run of before run.json told their correlations."""
+def facts(job: Job) -> dict[str, object]:
+    """What the page shows of the server. heads: empty for a record of an older version."""
     told = job.options.model_dump(exclude={"grace_seconds"})
-    heads = {name: {"corr": corr, "shown": name in _shown(job)} for name, corr in _heads(job).items()}
+    heads = {name: {"corr": corr, "shown": name in _shown(job)} for name, corr in job.made.valid.heads.items()}
     about = predict.about(job.folder, job.made)
-    return {**about, "label_range": job.made["label_range"], **told, "heads": heads, "steps": STEPS}
+    return {**vars(about), "label_range": job.made.label_range, **told, "heads": heads, "steps": STEPS}
 
 
 def warm(job: Job, _: None) -> None:
@@ -67,7 +67,7 @@ def warm(job: Job, _: None) -> None:
     checkpoint.load(job.folder)
 
 
-def work(job: Job, clip: tuple[Path, str]) -> dict[str, Any]:
+def work(job: Job, clip: tuple[Path, str]) -> dict[str, object]:
     """In the child. clip: the file, and the name that it is shown by. What the page shows of it: record (as `rawmsa
     predict --json` has it), player (report/player.py), windows, leans, files, notes; and beside it its features as
     Parquet files, and a film of it.
@@ -80,17 +80,19 @@ def work(job: Job, clip: tuple[Path, str]) -> dict[str, Any]:
         content = _read(job, file, begin)
     except MediaError as error:
         raise MediaError(error.reason, error.message.replace(file.name, name, 1)) from None
-    record = {**predict.empty(name), "flags": content.flags, **predict.inputs(content, job.made)}
-    _write(job, file.parent, name, content, record["tokens"])
+    taken = predict.inputs(content, job.made)
+    _write(job, file.parent, name, content, taken.tokens)
     begin("film")
     shown = _player(job, content, file)
     begin("network")
-    (whole,) = predict.outputs([record], job.folder, job.made)
+    (whole,) = predict.outputs([taken], job.folder, job.made)
+    told = vars(whole) | vars(predict.about(job.folder, job.made))
+    flags = list(map(str, content.flags))
     return {
-        "record": predict.public(record | whole, job.folder, job.made),
+        "record": vars(predict.Prediction(clip=name, transcript=taken.transcript, flags=flags, **told)),
         "player": shown,
         "windows": _predicted(job, content),
-        "leans": {modality: whole[modality] for modality in _shown(job) if whole[modality] is not None},
+        "leans": {modality: lean for modality in _shown(job) if (lean := getattr(whole, modality)) is not None},
         "files": [modality for modality in tables.MODALITIES if (file.parent / f"{modality}.parquet").is_file()],
         "notes": [] if align.timed(content.words) else [NO_TIMES],
     }
@@ -117,8 +119,8 @@ def cut(content: Content, start: float, end: float) -> Content:
     """
     until = np.inf if end >= content.facts.seconds else end
     frames = {modality: found and _between(found, start, until) for modality, found in content.frames.items()}
-    timed = content.words if align.timed(content.words) else []
-    words = [word for word in timed if start <= (word["start"] + word["end"]) / 2 < until]
+    timed = align.spans(content.words, None) if align.timed(content.words) else []
+    words = [word for word, span in zip(content.words, timed, strict=False) if start <= sum(span) / 2 < until]
     return replace(content, words=words, frames=frames)
 
 
@@ -139,26 +141,26 @@ def _read(job: Job, file: Path, begin: partial[None]) -> Content:
     try:
         return predict.read(file, job.made, job.threads, limits.model_copy(update={"max_seconds": most}), begin)
     except MediaError as error:
-        if error.reason != "too long":
+        if error.reason is not Reason.TOO_LONG:
             raise
         told = f"{file.name} lasts more than {most:g} s, which serve.max_seconds and ingest.max_seconds of params.yaml allow."
         raise MediaError(error.reason, f"{told} Cut it, or raise the limit.") from None
 
 
-def _write(job: Job, folder: Path, name: str, content: Content, tokens: dict[str, list[int]]) -> None:
+def _write(job: Job, folder: Path, name: str, content: Content, tokens: Tokens) -> None:
     """The features as the stages write them, of this clip alone: <modality>.parquet, of what the run takes."""
     for modality, found in content.frames.items():
         if recipe := predict.recipe(modality, job.made):
             metadata = recipe.metadata()
-            width = len(metadata["columns"])
-            row = {"id": name, "status": "ok" if found else "absent", "reason": None}
-            table = feature_shards.table([{**row, "frames": found or Frames.none(width)}], width)
-            tables.write(folder / f"{modality}.parquet", table, metadata)
-    metadata = {key: value for key, value in job.made["extraction"]["text"].items() if key != "dataset"}
-    tables.write(folder / "text.parquet", tables.rows(tables.TOKENS, [{"id": name, **tokens}]), metadata)
+            width = len(metadata.columns)
+            row = FeatureRow(name, "ok" if found else "absent", found or Frames.none(width))
+            table = tables.feature_table([row], width)
+            tables.write(folder / f"{modality}.parquet", table, metadata.content())
+    told = {key: value for key, value in job.made.extraction["text"].items() if key != "dataset"}
+    tables.write(folder / "text.parquet", tables.table_of(TokensRow, [TokensRow(id=name, **vars(tokens))]), told)
 
 
-def _player(job: Job, content: Content, file: Path) -> dict[str, Any]:
+def _player(job: Job, content: Content, file: Path) -> dict[str, object]:
     """What the page plays; its film lies beside the clip then."""
     facts, film = content.facts, None
     told = {
@@ -181,30 +183,22 @@ def _tracks(job: Job, modality: str, frames: Frames | None) -> Modality | None:
     recipe = predict.recipe(modality, job.made)
     if recipe is None or frames is None or not frames.mask.any():
         return None
-    columns = [Column(**column) for column in recipe.metadata()["columns"]]
-    return Modality(recipe.extractor, columns, frames.times, np.where(frames.mask[:, None], frames.x, np.nan))
+    return Modality(
+        recipe.extractor, recipe.metadata().columns, frames.times, np.where(frames.mask[:, None], frames.x, np.nan)
+    )
 
 
 def _predicted(job: Job, content: Content) -> list[dict[str, float | None]]:
     """start, end and outputs of each window; a window in which nothing is seen, heard or said has no prediction."""
     spans = windows(content.facts.seconds, job.options.window_seconds, job.options.hop_seconds)
-    taken = [{"clip": str(index), **predict.inputs(cut(content, *span), job.made)} for index, span in enumerate(spans)]
+    taken = [predict.inputs(cut(content, *span), job.made) for span in spans]
     found = predict.outputs(taken, job.folder, job.made)
     return [
-        {"start": start, "end": end, **output, "prediction": output["prediction"] if _something(inputs) else None}
+        {"start": start, "end": end, **vars(output), "prediction": None if inputs.empty else output.prediction}
         for (start, end), inputs, output in zip(spans, taken, found, strict=True)
     ]
 
 
-def _something(inputs: dict[str, Any]) -> bool:
-    return any(len(x) for x in (inputs["tokens"]["input_ids"], inputs["x_audio"], inputs["x_vision"]))
-
-
-def _heads(job: Job) -> dict[str, float | None]:
-    found: dict[str, float | None] = job.made["valid"].get("heads", {})
-    return found
-
-
 def _shown(job: Job) -> Sequence[str]:
     """The modalities whose head is good enough for its output to be told."""
-    return [name for name, corr in _heads(job).items() if corr is not None and corr >= job.options.min_corr]
+    return [name for name, corr in job.made.valid.heads.items() if corr is not None and corr >= job.options.min_corr]

@@ -1,8 +1,9 @@
 """The text encoder: a pretrained BERT, loaded from safetensors alone."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
+from pydantic import JsonValue
 from transformers import BertConfig, BertModel
 from transformers.utils import logging
 
@@ -30,9 +31,9 @@ def load_bert(source: Path | str, pooler: bool, sha256: str | None = None) -> Be
     return bert
 
 
-def bert_from(config: dict[str, Any], pooler: bool) -> BertModel:
+def bert_from(config: Mapping[str, JsonValue], pooler: bool) -> BertModel:
     """A BERT of this shape with random weights, to be filled from a checkpoint."""
-    return BertModel(BertConfig.from_dict(config), add_pooling_layer=pooler)
+    return BertModel(BertConfig.from_dict(dict(config)), add_pooling_layer=pooler)
 
 
 def _check_weights(folder: Path, sha256: str | None) -> None:

@@ -1,21 +1,24 @@
 """The paper's tables and figures by name: which runs each is made of, and what is measured of them.
 
 Runs are trained elsewhere (model/experiment.py); here are their rows, and the content of
-data/experiments/<dataset>/<name>.json: unrounded, null where a figure is not defined.
+data/experiments/<dataset>/<name>.json (experiment_files.py).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from pydantic import JsonValue
 
 from model import run_files
-from model.measures import floors, metrics, ulabels
+from model.measures import experiment_files as files
+from model.measures import floors, metrics, results, ulabels
+from model.measures.experiment_files import AnyExperiment, Cases, Comparison, Contribution, Distributions
 from model.measures.intervals import Bootstrap, Draws
+from model.measures.results import Summary
 from model.networks import find
 from pipeline import tables
 from pipeline.tables import MODALITIES, UNIMODAL
@@ -26,7 +29,7 @@ TABLES = ("table1", "table3", "table4", "ulgm")
 FIGURES = ("figure4", "figure5")
 LETTERS = {"text": "T", "audio": "A", "vision": "V"}
 TASK_SETS = ("M", "MV", "MA", "MT", "MAV", "MTV", "MTA", "MTAV")  # M, the multimodal task, is always there
-ABLATIONS: dict[str, dict[str, Any]] = {  # of ulgm.Settings
+ABLATIONS: dict[str, dict[str, JsonValue]] = {  # of ulgm.Settings
     "equation (6) only": {"equations": "ratio"},
     "equation (7) only": {"equations": "difference"},
     "no momentum": {"momentum": False},
@@ -43,7 +46,7 @@ class Row:
 
     label: str
     network: str = SELF_MM
-    changes: Mapping[str, Any] = field(default_factory=dict)
+    changes: Mapping[str, JsonValue] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -107,21 +110,34 @@ def modalities(table: pa.Table) -> list[str]:
     return [m for m in MODALITIES if (has_text if m == "text" else columns.get(m))]
 
 
-def content(name: str, table: pa.Table, runs: Sequence[Runs], seeds: Sequence[int]) -> dict[str, Any]:
+def content(name: str, table: pa.Table, runs: Sequence[Runs], seeds: Sequence[int]) -> AnyExperiment:
     """What the experiment's JSON file holds."""
-    about = _about(name, table, seeds)
-    if name in FIGURES:
-        folder = min(runs[0].folders, key=lambda folder: run_files.describe(folder)["valid"]["mae"])
-        make = ulabels.distributions if name == "figure4" else ulabels.cases
-        return {**about, **make(folder, table)}
-    beside = reference(name, [each.row for each in runs])
-    return {**about, "reference": beside.label, **_table(table, runs, beside), "floors": floors.floors(table)}
-
-
-def _about(name: str, table: pa.Table, seeds: Sequence[int]) -> dict[str, Any]:
     metadata = tables.metadata(table)
-    told = {key: metadata[key] for key in ("dataset", "convention", "synthetic", "label_range")}
-    return {"name": name, **told, "seeds": list(seeds)}
+    about = files.Experiment(
+        name=name,
+        dataset=metadata["dataset"],
+        convention=metadata["convention"],
+        synthetic=metadata["synthetic"],
+        label_range=metadata["label_range"],
+        seeds=list(seeds),
+    )
+    if name not in FIGURES:
+        beside = reference(name, [each.row for each in runs])
+        return Comparison(
+            **dict(about),
+            reference=beside.label,
+            rows=_table(table, runs, beside),
+            ulabels=_followed(table, runs),
+            floors=floors.floors(table),
+        )
+    folder = min(runs[0].folders, key=lambda folder: run_files.read(folder).valid.mae)
+    run = run_files.read(folder)
+    shown = files.Shown(**dict(about), network=run.network, preset=run.preset, values=run.values, seed=run.seed)
+    if name == "figure4":
+        edges, counted = ulabels.distributions(folder, table)
+        return Distributions(**dict(shown), edges=edges, epochs=counted)
+    epoch, clips = ulabels.cases(folder, table)
+    return Cases(**dict(shown), epoch=epoch, clips=clips)
 
 
 def _setting(table: pa.Table, network: str) -> str:
@@ -137,16 +153,38 @@ def _setting(table: pa.Table, network: str) -> str:
     return "unaligned, a share a token" if find(network).A_FRAME_A_TOKEN and "text" in there else "unaligned"
 
 
-def _table(table: pa.Table, runs: Sequence[Runs], beside: Row) -> dict[str, Any]:
+def _table(table: pa.Table, runs: Sequence[Runs], beside: Row) -> list[files.Row]:
     test = _Test(table)
     draws = {each.row.label: test.draws(each) for each in runs}
-    measured = [test.row(each, draws[each.row.label]) | {"setting": _setting(table, each.row.network)} for each in runs]
-    by_label = {row["label"]: row for row in measured}
-    for row in measured:
-        other = by_label[beside.label]
-        row["difference"] = None if row is other else test.difference(row, other, draws)
-    followed = [{"label": each.row.label, "epochs": ulabels.epochs(each.folders, table)} for each in runs]
-    return {"rows": measured, "ulabels": [each for each in followed if each["epochs"]]}
+    scores = {each.row.label: test.summary(each) for each in runs}
+    rows = []
+    for each in runs:
+        label = each.row.label
+        record = run_files.read(each.folders[0])
+        chosen = [run_files.read(folder).valid.mae for folder in each.folders]
+        rows.append(
+            files.Row(
+                label=label,
+                network=record.network,
+                preset=record.preset,
+                values=record.values,
+                changes=record.changes,
+                scores=scores[label],
+                interval=test.bootstrap.intervals(draws[label]),
+                valid=files.Chosen(mae=float(np.mean(chosen)), std=float(np.std(chosen))),
+                contributions=dict(test.contributions(each)),
+                heads=dict(test.heads(each)),
+                setting=_setting(table, each.row.network),
+                difference=None if each.row is beside else test.difference(label, beside.label, scores, draws),
+            )
+        )
+    return rows
+
+
+def _followed(table: pa.Table, runs: Sequence[Runs]) -> list[files.Followed]:
+    """The u-labels of the rows that have some."""
+    found = [files.Followed(label=each.row.label, epochs=ulabels.epochs(each.folders, table)) for each in runs]
+    return [each for each in found if each.epochs]
 
 
 class _Test:
@@ -168,28 +206,17 @@ class _Test:
         """(seeds, N), NaN where there is none."""
         return np.stack([self._of(tables.read(folder / run_files.PREDICTIONS), branch) for folder in runs.folders])
 
-    def row(self, runs: Runs, draws: Draws) -> dict[str, Any]:
-        """What the table says of the runs of a row."""
-        described = [run_files.describe(folder) for folder in runs.folders]
-        chosen = [run["valid"]["mae"] for run in described]
-        return {
-            "label": runs.row.label,
-            **{key: described[0][key] for key in ("network", "preset", "values", "changes")},
-            "scores": metrics.summary([self._score(p) for p in self.predictions(runs, "fusion")]),
-            "interval": self.bootstrap.intervals(draws),
-            "valid": {"mae": float(np.mean(chosen)), "std": float(np.std(chosen))},
-            "contributions": dict(self._contributions(runs)),
-            "heads": dict(self._heads(runs)),
-        }
+    def summary(self, runs: Runs) -> Summary:
+        return results.summary([self._score(p) for p in self.predictions(runs, "fusion")])
 
     def difference(
-        self, row: Mapping[str, Any], other: Mapping[str, Any], draws: Mapping[str, Draws]
+        self, label: str, other: str, scores: Mapping[str, Summary], draws: Mapping[str, Draws]
     ) -> dict[str, list[float] | None]:
         """[mean, low, high] by measure of one row less another, both on the same resamples of the same clips."""
-        mine, others = draws[row["label"]], draws[other["label"]]
+        mine, others = draws[label], draws[other]
         found: dict[str, list[float] | None] = {}
         for name, bounds in self.bootstrap.intervals({name: mine[name] - others[name] for name in mine}).items():
-            of_row, of_other = row["scores"][name], other["scores"][name]
+            of_row, of_other = scores[label].means[name], scores[other].means[name]
             if bounds is None or of_row is None or of_other is None:
                 found[name] = None
             else:
@@ -202,26 +229,28 @@ class _Test:
     def _mae(self, predictions: np.ndarray) -> float:
         return metrics.mae(*metrics.comparable(self.convention, predictions, self.labels))
 
-    def _contributions(self, runs: Runs) -> Iterator[tuple[str, dict[str, list[float]]]]:
+    def contributions(self, runs: Runs) -> Iterator[tuple[str, Contribution]]:
         """By modality the mean and standard deviation over seeds of what the test MAE gains without it."""
         whole = np.array([self._mae(seed) for seed in self.predictions(runs, "fusion")])
         found = [tables.read(folder / run_files.CONTRIBUTIONS) for folder in runs.folders]
         for modality in (m for m in MODALITIES if m in found[0]["modality"].to_pylist()):
             of = [one.filter(pc.equal(one["modality"], modality)) for one in found]
-            changes = {
-                way: np.array([self._mae(self._of(one, way)) for one in of]) - whole for way in ("masked", "shuffled")
-            }
-            yield modality, {way: [float(x.mean()), float(x.std())] for way, x in changes.items()}
+            masked, shuffled = (
+                np.array([self._mae(self._of(one, way)) for one in of]) - whole for way in ("masked", "shuffled")
+            )
+            yield modality, Contribution(masked=_mean_std(masked), shuffled=_mean_std(shuffled))
 
-    def _heads(self, runs: Runs) -> Iterator[tuple[str, dict[str, Any]]]:
+    def heads(self, runs: Runs) -> Iterator[tuple[str, metrics.Scores]]:
         """By modality MAE and correlation of the unimodal outputs with the human labels, where there are both."""
         for modality, labels in self.human.items():
             predictions = self.predictions(runs, modality)
             both = ~np.isnan(labels) & ~np.isnan(predictions[0])
             if both.any():
                 pairs = [metrics.comparable(self.convention, seed[both], labels[both]) for seed in predictions]
-                means = metrics.summary([{"mae": metrics.mae(*pair), "corr": metrics.corr(*pair)} for pair in pairs])
-                yield modality, {"mae": means["mae"], "corr": means["corr"]}
+                scores: list[metrics.Scores] = [
+                    {"mae": metrics.mae(*pair), "corr": metrics.corr(*pair)} for pair in pairs
+                ]
+                yield modality, results.summary(scores).means
 
     def _of(self, found: pa.Table, column: str) -> np.ndarray:
         """(N,) a column of a table that has the test clips' ids, in their order."""
@@ -229,17 +258,21 @@ class _Test:
         return np.array([values[clip] for clip in self.ids], np.float32)
 
 
+def _mean_std(values: np.ndarray) -> tuple[float, float]:
+    return float(values.mean()), float(values.std())
+
+
 def _plain(network: str) -> Row:
     return Row(find(network).TITLE, network)
 
 
-def _ulgm(**changes: Any) -> dict[str, Any]:
+def _ulgm(**changes: JsonValue) -> dict[str, JsonValue]:
     return {"architecture": {"ulgm": changes}}
 
 
-def _task_sets(table: pa.Table) -> dict[str, list[str]]:
+def _task_sets(table: pa.Table) -> dict[str, list[JsonValue]]:
     """The unimodal tasks by label, in the order of the paper's table 4; those that the table can have."""
     there = "M" + "".join(LETTERS[m] for m in modalities(table))
     possible = [label for label in TASK_SETS if set(label) <= set(there)]
-    sets = {label: [m for m in MODALITIES if LETTERS[m] in label] for label in possible}
+    sets: dict[str, list[JsonValue]] = {label: [m for m in MODALITIES if LETTERS[m] in label] for label in possible}
     return sets | {possible[-1]: list(MODALITIES)}  # all there are: the default's tasks, so that its run is taken

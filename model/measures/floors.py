@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from model.measures import metrics
+from model.measures.experiment_files import Floor
 from model.measures.metrics import Scores
+from model.measures.results import Summary
 from pipeline import conventions, tables
 
 ALPHAS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)  # of the ridge, the best of them by validation MAE
@@ -16,12 +17,17 @@ WORDS = {"token_pattern": r"(?u)\b\w+\b"}
 CHARACTERS = {"analyzer": "char", "ngram_range": (1, 2)}  # Chinese is written without spaces
 
 
-def floors(table: pa.Table) -> list[dict[str, Any]]:
-    """[{label, scores, note}] of a training table with all three splits; scores None where there can be none."""
+def floors(table: pa.Table) -> list[Floor]:
+    """Of a training table with all three splits."""
+    of_text = tfidf_ridge(table)
     return [
-        {"label": "Train median", "scores": train_median(table), "note": None},
-        {"label": "Majority class", "scores": majority_class(table), "note": _majority(table)},
-        {"label": "TF-IDF + ridge", **_of_text(table)},
+        Floor(label="Train median", scores=Summary(means=train_median(table)), note=None),
+        Floor(label="Majority class", scores=Summary(means=majority_class(table)), note=_majority(table)),
+        Floor(
+            label="TF-IDF + ridge",
+            scores=Summary(means=of_text) if of_text else None,
+            note=None if of_text else "the train split has no transcripts",
+        ),
     ]
 
 
@@ -49,7 +55,7 @@ def tfidf_ridge(table: pa.Table) -> Scores | None:
     from sklearn.linear_model import Ridge
 
     texts = {split: _column(table, "transcript", split) for split in tables.SPLITS}
-    if not any(re.search(r"\w", text) for text in texts["train"]):
+    if not any(re.search(r"\w", str(text)) for text in texts["train"]):
         return None
     vectorizer = TfidfVectorizer(**(CHARACTERS if tables.metadata(table)["language"] == "zh" else WORDS))
     vectorizer.fit(texts["train"])
@@ -57,11 +63,6 @@ def tfidf_ridge(table: pa.Table) -> Scores | None:
     fitted = [Ridge(alpha).fit(x["train"], _labels(table, "train")) for alpha in ALPHAS]
     best = min(fitted, key=lambda ridge: metrics.mae(ridge.predict(x["valid"]), _labels(table, "valid")))
     return metrics.score(_convention(table), best.predict(x["test"]), _labels(table, "test"))
-
-
-def _of_text(table: pa.Table) -> dict[str, Any]:
-    scores = tfidf_ridge(table)
-    return {"scores": scores, "note": None if scores else "the train split has no transcripts"}
 
 
 def _constant(table: pa.Table, value: float, on: str = "test") -> Scores:
@@ -92,7 +93,7 @@ def _labels(table: pa.Table, split: str) -> np.ndarray:
     return np.array(_column(table, "label", split), np.float32)
 
 
-def _column(table: pa.Table, name: str, split: str) -> Sequence[Any]:
+def _column(table: pa.Table, name: str, split: str) -> Sequence[float | str]:
     rows = zip(table[name].to_pylist(), table["split"].to_pylist(), strict=True)
     return [value for value, of in rows if of == split or (split == "all" and of is not None)]
 

@@ -4,8 +4,7 @@ Which measures there are, a convention (pipeline/conventions) says; here they ar
 which decides on which side of a class's edge (-.7, .1 ...) a value falls.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -57,16 +56,6 @@ def corr(predictions: np.ndarray, labels: np.ndarray) -> float | None:
     return float(np.corrcoef(predictions.astype(np.float64), labels.astype(np.float64))[0, 1])
 
 
-def summary(scores: Sequence[Scores]) -> dict[str, object]:
-    """Mean and population standard deviation over seeds; None where one seed has none."""
-    columns = {name: [seed[name] for seed in scores] for name in scores[0]}
-    return {
-        **{name: _over(np.mean, values) for name, values in columns.items()},
-        "std": {name: _over(np.std, values) for name, values in columns.items()},
-        "seeds": len(scores),
-    }
-
-
 def _accuracy(predicted: np.ndarray, true: np.ndarray) -> float | None:
     return float((predicted == true).mean()) if len(true) else None
 
@@ -75,9 +64,3 @@ def _f1(predicted: np.ndarray, true: np.ndarray) -> float | None:
     from sklearn.metrics import f1_score
 
     return float(f1_score(true, predicted, average="weighted")) if len(true) else None
-
-
-def _over(statistic: Callable[[Any], Any], values: Sequence[float | None]) -> float | None:
-    if any(value is None for value in values):
-        return None
-    return float(statistic(values))

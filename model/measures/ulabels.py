@@ -3,14 +3,15 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from model import run_files
-from model.measures import metrics
+from model.measures import metrics, results
+from model.measures.experiment_files import Case, Counts, Nearness
 from model.measures.metrics import Scores
 from pipeline import tables
 from pipeline.tables import MODALITIES, UNIMODAL
@@ -19,8 +20,22 @@ BINS = 31  # of a distribution; odd, so that 0 lies in the middle of one
 CASES = 3
 
 
-def epochs(folders: Sequence[Path], table: pa.Table) -> list[dict[str, Any]]:
-    """By epoch and modality the means over the runs that reached the epoch (`seeds` of them); [] where none made u-labels.
+class Clip(TypedDict):
+    """A clip's row of the training table."""
+
+    id: str
+    transcript: str
+    label: float
+    label_T: float | None
+    label_A: float | None
+    label_V: float | None
+
+
+Made = Mapping[str, Mapping[str, float | None]]  # u-labels by clip and modality
+
+
+def epochs(folders: Sequence[Path], table: pa.Table) -> list[Nearness]:
+    """Means over the runs that reached the epoch (`seeds` of them); [] where none made u-labels.
 
     shift: mean |u - m| of the averaged u-label, change: its mean distance from that of the epoch before; raw_*: the
     same of the one made in this epoch; mae, corr: of u with the human label, control_*: of m with it; offset_corr:
@@ -29,11 +44,11 @@ def epochs(folders: Sequence[Path], table: pa.Table) -> list[dict[str, Any]]:
     train = _Train.of(table)
     runs = [dict(_followed(folder, train)) for folder in folders if (folder / run_files.ULABELS).is_file()]
     reached = sorted({epoch for run in runs for epoch in run})
-    return [{"epoch": epoch, **_mean([run[epoch] for run in runs if epoch in run])} for epoch in reached]
+    return [_mean(epoch, [run[epoch] for run in runs if epoch in run]) for epoch in reached]
 
 
-def distributions(folder: Path, table: pa.Table) -> dict[str, Any]:
-    """The paper's figure 4 of one run: by epoch and modality how many clips' u-labels lie in each bin.
+def distributions(folder: Path, table: pa.Table) -> tuple[list[float], list[Counts]]:
+    """The paper's figure 4 of one run: the edges of the bins, and how many clips' u-labels lie in each.
 
     Bins are centred on the label range's ends and on what divides it evenly; what lies beyond counts to the outermost.
     """
@@ -41,34 +56,41 @@ def distributions(folder: Path, table: pa.Table) -> dict[str, Any]:
     half = (high - low) / (BINS - 1) / 2
     edges = np.linspace(low - half, high + half, BINS + 1)
     counted = [
-        {"epoch": epoch, **{m: np.histogram(u.clip(low, high), edges)[0].tolist() for m, u in columns.items()}}
+        Counts(epoch=epoch, clips={m: np.histogram(u.clip(low, high), edges)[0].tolist() for m, u in columns.items()})
         for epoch, columns in _by_epoch(folder)
     ]
-    return {**_of(folder), "edges": edges.tolist(), "epochs": counted}
+    return edges.tolist(), counted
 
 
-def cases(folder: Path, table: pa.Table) -> dict[str, Any]:
-    """The paper's figure 5 of one run: of each modality in turn the train clip whose u-label lies farthest from m.
+def cases(folder: Path, table: pa.Table) -> tuple[int, list[Case]]:
+    """The paper's figure 5 of one run: the last epoch, and of each modality in turn the train clip whose u-label lies
+    farthest from m.
 
     The u-labels are those of the last epoch, the prediction that of the run.
     """
-    rows = {row["id"]: row for row in table.select(["id", "transcript", "label", *UNIMODAL.values()]).to_pylist()}
+    read: list[Clip] = table.select(["id", "transcript", "label", *UNIMODAL.values()]).to_pylist()
+    rows = {row["id"]: row for row in read}
     predicted = {row["id"]: row["fusion"] for row in tables.read(folder / run_files.PREDICTIONS).to_pylist()}
     found = tables.read(folder / run_files.ULABELS)
-    last = pc.max(found["epoch"]).as_py()
-    made = {row["id"]: row for row in found.filter(pc.equal(found["epoch"], last)).to_pylist()}
+    last: int = pc.max(found["epoch"]).as_py()
+    ends = found.filter(pc.equal(found["epoch"], last)).select(["id", *MODALITIES]).to_pylist()
+    made = {row["id"]: {modality: row[modality] for modality in MODALITIES} for row in ends}
     clips = [
-        {
-            "id": clip,
-            "text": rows[clip]["transcript"],
-            "label": rows[clip]["label"],
-            "prediction": predicted[clip],
-            **{f"{m}_u": made[clip][m] for m in MODALITIES},
-            **{column: rows[clip][column] for column in UNIMODAL.values()},
-        }
+        Case(
+            id=clip,
+            text=rows[clip]["transcript"],
+            label=rows[clip]["label"],
+            prediction=predicted[clip],
+            text_u=made[clip]["text"],
+            audio_u=made[clip]["audio"],
+            vision_u=made[clip]["vision"],
+            label_T=rows[clip]["label_T"],
+            label_A=rows[clip]["label_A"],
+            label_V=rows[clip]["label_V"],
+        )
         for clip in _parting(made, rows)
     ]
-    return {**_of(folder), "epoch": last, "clips": clips}
+    return last, clips
 
 
 @dataclass(frozen=True)
@@ -128,13 +150,10 @@ def _corr(x: np.ndarray, y: np.ndarray) -> float | None:
     return metrics.corr(x[both], y[both])
 
 
-def _mean(runs: Sequence[Mapping[str, Scores]]) -> dict[str, Any]:
+def _mean(epoch: int, runs: Sequence[Mapping[str, Scores]]) -> Nearness:
     """The figures' means over runs; None where a run has none."""
-    means: dict[str, Any] = {"seeds": len(runs)}
-    for modality, figures in runs[0].items():
-        over = metrics.summary([run[modality] for run in runs])
-        means[modality] = {name: over[name] for name in figures}
-    return means
+    means = {modality: results.summary([run[modality] for run in runs]).means for modality in runs[0]}
+    return Nearness(epoch=epoch, seeds=len(runs), figures=means)
 
 
 def _by_epoch(folder: Path) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
@@ -146,10 +165,11 @@ def _by_epoch(folder: Path) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
         yield epoch, {m: u for m, u in columns.items() if len(u)}
 
 
-def _parting(made: Mapping[str, Mapping[str, Any]], rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def _parting(made: Made, rows: Mapping[str, Clip]) -> list[str]:
     """CASES clips, or as many as there are: of each modality in turn the one, not taken yet, that parts most from m."""
     distances = {
-        m: {clip: abs(u[m] - rows[clip]["label"]) for clip, u in made.items() if u[m] is not None} for m in MODALITIES
+        m: {clip: abs(u - rows[clip]["label"]) for clip, of in made.items() if (u := of[m]) is not None}
+        for m in MODALITIES
     }
     taken: list[str] = []
     for turn in range(CASES * len(MODALITIES)):
@@ -157,12 +177,6 @@ def _parting(made: Mapping[str, Mapping[str, Any]], rows: Mapping[str, Mapping[s
         if left and len(taken) < CASES:
             taken.append(min(left, key=lambda clip: (-left[clip], clip)))
     return taken
-
-
-def _of(folder: Path) -> dict[str, Any]:
-    """Which run it is."""
-    run = run_files.describe(folder)
-    return {key: run[key] for key in ("network", "preset", "values", "seed")}
 
 
 def _floats(column: pa.ChunkedArray) -> np.ndarray:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from inspect import signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from pipeline.errors import ParamsError
 
@@ -25,7 +25,7 @@ def find(name: str) -> type["BaseNetwork"]:
     )
 
 
-def build(name: str, dims: "Dims", architecture: Mapping[str, Any]) -> "BaseNetwork":
+def build(name: str, dims: "Dims", architecture: Mapping[str, object]) -> "BaseNetwork":
     """The network of model/networks/<name>.py; its constructor's signature is the schema of `architecture`.
 
     Raises ParamsError where there is no such network or the keys differ.

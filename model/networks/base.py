@@ -5,14 +5,14 @@ The loop, the checkpoint and `predict` know no more than this file, so a further
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
 import pyarrow as pa
 import torch
 from pydantic import AfterValidator, Field
 from torch import nn
 
-from model.records import Batch, Output
+from model.records import Batch, Output, Tree
 
 Share = Annotated[float, Field(ge=0, lt=1)]  # a dropout
 
@@ -20,7 +20,7 @@ Share = Annotated[float, Field(ge=0, lt=1)]  # a dropout
 def named(*names: str) -> AfterValidator:
     """For Annotated[Mapping[str, ...], named(...)]: a value for each of these names and for no other."""
 
-    def check(found: dict[str, Any]) -> dict[str, Any]:
+    def check(found: dict[str, object]) -> dict[str, object]:
         if found.keys() != set(names):
             raise ValueError(f"expected the keys {', '.join(names)}")
         return found
@@ -62,9 +62,9 @@ class BaseNetwork(nn.Module):
         """The u-labels as they stand (tables.ULABELS less the epoch), from a network that makes some."""
         return None
 
-    def remembered(self) -> dict[str, Any]:
-        """What training has left in the network beside its state_dict: dicts, lists, tensors and what JSON knows."""
+    def remembered(self) -> dict[str, Tree]:
+        """What training has left in the network beside its state_dict."""
         return {}
 
-    def recall(self, remembered: Mapping[str, Any]) -> None:
+    def recall(self, remembered: Mapping[str, Tree]) -> None:
         """Take back what `remembered` gave, tuples as lists."""

@@ -1,7 +1,7 @@
 """Self-MM: one multimodal and three unimodal tasks over shared features (Yu et al., AAAI 2021)."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import pyarrow as pa
 import torch
@@ -11,7 +11,7 @@ from torch import nn
 from model.encoders.layers import SequenceEncoder, TextEncoder
 from model.networks.base import BaseNetwork, Share, named
 from model.networks.ulgm import Settings, Ulgm
-from model.records import BRANCHES, Batch, Branch, Dims, Output
+from model.records import BRANCHES, Batch, Branch, Dims, Output, Tree
 
 
 class Head(nn.Module):
@@ -89,8 +89,8 @@ class Network(BaseNetwork):
         made = self.ulgm.modalities and self.ulgm.settings["labels"] == "generated"
         return self.ulgm.table() if made else None
 
-    def remembered(self) -> dict[str, Any]:
+    def remembered(self) -> dict[str, Tree]:
         return self.ulgm.remembered()
 
-    def recall(self, remembered: Mapping[str, Any]) -> None:
+    def recall(self, remembered: Mapping[str, Tree]) -> None:
         self.ulgm.recall(remembered)

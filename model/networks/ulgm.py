@@ -6,7 +6,7 @@ equation (7) stands alone where equation (6) would divide by zero.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +14,7 @@ import torch
 from pydantic import ConfigDict, NonNegativeFloat, with_config
 from typing_extensions import TypedDict
 
-from model.records import Batch
+from model.records import Batch, Tree
 from pipeline import tables
 
 EPSILON = 1e-8  # equation (5), "in case of zero exceptions"
@@ -112,11 +112,11 @@ class Ulgm:
         arrays = {name: pa.array(columns.get(name, nothing), from_pandas=True) for name in schema.names[1:]}
         return pa.table({"id": clips, **arrays}, schema=schema)
 
-    def remembered(self) -> dict[str, Any]:
+    def remembered(self) -> dict[str, Tree]:
         """What it keeps, for `recall` of another."""
         return {name: value for name, value in vars(self).items() if name.startswith("_")}
 
-    def recall(self, remembered: Mapping[str, Any]) -> None:
+    def recall(self, remembered: Mapping[str, Tree]) -> None:
         vars(self).update(remembered)
 
     def _stored(self, stored: torch.Tensor | None, batch: Batch, otherwise: torch.Tensor) -> torch.Tensor:

@@ -6,7 +6,6 @@ of it on a GPU instead.
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,13 +14,14 @@ from torch.nn.utils.rnn import pad_sequence
 
 from model.records import Batch
 from pipeline import tables
+from pipeline.tables import Statistics
 
 
 class Clips:
     """The clips of a (memory-mapped) training table, or of one split of it, in order of their ids.
 
     modalities: which to read; one that the table has no column for is absent from every clip.
-    widths: columns a frame of audio and vision; statistics: {modality: {mean, std}} to standardise with.
+    widths: columns a frame of audio and vision; statistics: by modality, to standardise with.
     """
 
     def __init__(
@@ -29,7 +29,7 @@ class Clips:
         table: pa.Table,
         modalities: Sequence[str],
         widths: Mapping[str, int],
-        statistics: Mapping[str, Mapping[str, Sequence[float]]],
+        statistics: Mapping[str, Statistics],
         split: str | None = None,
     ) -> None:
         ids = table["id"].to_pylist()
@@ -145,5 +145,5 @@ def _cells(column: pa.ChunkedArray, rows: Sequence[int]) -> list[np.ndarray]:
     return [views[row] for row in rows]
 
 
-def _scale(statistics: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-    return np.array(statistics["mean"], np.float32), np.array(statistics["std"], np.float32)
+def _scale(statistics: Statistics) -> tuple[np.ndarray, np.ndarray]:
+    return np.array(statistics.mean, np.float32), np.array(statistics.std, np.float32)

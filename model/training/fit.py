@@ -5,16 +5,17 @@ Where a training has several processes (model/training/ranks.py) each runs this 
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import NamedTuple, TypedDict, cast
 
 import numpy as np
 import pyarrow as pa
 import torch
+from torch import nn
 
 from model.measures import metrics
 from model.networks.base import BaseNetwork
-from model.records import Batch, Output
+from model.records import Batch, Output, Tree
 from model.training import gpus, ranks
 from model.training.batch import Clips
 from model.training.hyper import Fit, Group
@@ -29,15 +30,39 @@ TABLE_SHARE = (
 
 
 @dataclass(frozen=True)
-class History:
-    """curves: one row an epoch; ulabels: tables.ULABELS, or None; best_epoch counts from 1."""
+class Epoch:
+    """One point of the curves. terms: of the training loss, by name (fusion, text, …); epochs count from 1."""
 
-    curves: list[dict[str, Any]]
+    epoch: int
+    train_loss: float
+    valid_loss: float
+    valid_mae: float
+    valid_corr: float | None
+    terms: dict[str, float]
+
+    @property
+    def row(self) -> dict[str, float | None]:
+        """As curves.csv has it."""
+        return {
+            "epoch": self.epoch,
+            "train_loss": self.train_loss,
+            "valid_loss": self.valid_loss,
+            "valid_mae": self.valid_mae,
+            "valid_corr": self.valid_corr,
+            **{f"loss_{name}": value for name, value in self.terms.items()},
+        }
+
+
+@dataclass(frozen=True)
+class History:
+    """ulabels: tables.ULABELS, or None; best_epoch counts from 1."""
+
+    curves: list[Epoch]
     ulabels: pa.Table | None
     best_epoch: int
 
     @property
-    def best(self) -> dict[str, Any]:
+    def best(self) -> Epoch:
         return self.curves[self.best_epoch - 1]
 
 
@@ -65,12 +90,12 @@ def fit(
     groups: Mapping[str, Group],
     params: Fit,
     seed: int,
-    tell: Callable[[Mapping[str, Any]], None] = lambda row: None,
+    tell: Callable[[Epoch], None] = lambda point: None,
     keeper: Keeper | None = None,
 ) -> History:
     """Train in place and leave the weights of the epoch that the validation split prefers (hyper.Fit says how).
 
-    tell: called with each epoch's row of the curves; keeper: of the state between epochs, from which a training that
+    tell: called with each epoch's point of the curves; keeper: of the state between epochs, from which a training that
     was stopped goes on as if it had not been.
     Raises ParamsError where a loss ceases to be a number, TableError where what a clip brings is none.
     """
@@ -80,20 +105,44 @@ def fit(
             clips.hold(device())
     course = _Course(network, groups, params)
     if keeper and (state := keeper.found()):
-        course.restore(state)
+        course.restore(cast(_State, state))
     for epoch in range(len(course.curves) + 1, params.max_epochs + 1):
         if course.best_epoch and len(course.curves) - course.best_epoch >= params.patience:
             break
         terms = _train_epoch(network, train, course.optimizer, groups, params, seed, epoch)
-        row: dict[str, Any] = {"epoch": epoch, "train_loss": sum(terms.values())}
-        row |= _validate(network, valid, groups, params, seed, epoch)
-        row |= {f"loss_{name}": value for name, value in terms.items()}
-        course.add(row, params)
-        tell(row)
+        point = Epoch(epoch, sum(terms.values()), *_validate(network, valid, groups, params, seed, epoch), terms)
+        course.add(point, params)
+        tell(point)
         if keeper:
-            keeper.keep(epoch, course.state)
+            keeper.keep(epoch, lambda: cast(Mapping[str, Tree], course.state()))
     network.load_state_dict(course.weights)
     return History(course.curves, pa.concat_tables(course.ulabels) if course.ulabels else None, course.best_epoch)
+
+
+class _Point(TypedDict):
+    """An Epoch."""
+
+    epoch: int
+    train_loss: float
+    valid_loss: float
+    valid_mae: float
+    valid_corr: float | None
+    terms: dict[str, float]
+
+
+class _State(TypedDict):
+    """A _Course as a tree. network, weights: state_dicts; ulabels: as bytes."""
+
+    network: dict[str, torch.Tensor]
+    remembered: dict[str, Tree]
+    optimizer: dict[str, Tree]
+    plateau: dict[str, Tree] | None
+    curves: list[_Point]
+    ulabels: torch.Tensor | None
+    best_epoch: int
+    weights: dict[str, torch.Tensor]
+    cpu_generator: torch.Tensor
+    cuda_generators: list[torch.Tensor]
 
 
 class _Course:
@@ -112,31 +161,31 @@ class _Course:
             if params.plateau
             else None
         )
-        self.curves: list[dict[str, Any]] = []
+        self.curves: list[Epoch] = []
         self.ulabels: list[pa.Table] = []
         self.best_epoch = 0
         self.weights: dict[str, torch.Tensor] = {}
 
-    def add(self, row: dict[str, Any], params: Fit) -> None:
-        """An epoch has ended with this row of the curves."""
-        epoch = row["epoch"]
-        self.curves.append(row)
+    def add(self, point: Epoch, params: Fit) -> None:
+        """An epoch has ended with this point of the curves."""
+        epoch = point.epoch
+        self.curves.append(point)
         if self.plateau:
-            self.plateau.step(_criterion(row, params))
+            self.plateau.step(_criterion(point, params))
         if (made := self.network.ulabels()) is not None:
             epochs = pa.array([epoch] * len(made), pa.int32())
             self.ulabels.append(made.add_column(0, tables.ULABELS.field("epoch"), epochs))
-        if not self.best_epoch or _criterion(row, params) < _criterion(self.curves[self.best_epoch - 1], params):
+        if not self.best_epoch or _criterion(point, params) < _criterion(self.curves[self.best_epoch - 1], params):
             self.best_epoch = epoch
             self.weights = {name: value.clone() for name, value in self.network.state_dict().items()}
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> _State:
         return {
             "network": self.network.state_dict(),
             "remembered": self.network.remembered(),
             "optimizer": self.optimizer.state_dict(),
             "plateau": self.plateau.state_dict() if self.plateau else None,
-            "curves": self.curves,
+            "curves": [cast(_Point, asdict(point)) for point in self.curves],
             "ulabels": _packed(self.ulabels),
             "best_epoch": self.best_epoch,
             "weights": self.weights,
@@ -144,13 +193,13 @@ class _Course:
             "cuda_generators": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
         }
 
-    def restore(self, state: Mapping[str, Any]) -> None:
+    def restore(self, state: _State) -> None:
         self.network.load_state_dict(state["network"])
         self.network.recall(state["remembered"])
         self.optimizer.load_state_dict(state["optimizer"])
-        if self.plateau:
+        if self.plateau and state["plateau"]:
             self.plateau.load_state_dict(state["plateau"])
-        self.curves = state["curves"]
+        self.curves = [Epoch(**point) for point in state["curves"]]
         self.ulabels = _unpacked(state["ulabels"])
         self.best_epoch = state["best_epoch"]
         self.weights = state["weights"]
@@ -189,7 +238,8 @@ def forward(network: BaseNetwork, batch: Batch) -> Output:
     """In this process alone, as all that is not training does; on CUDA in the precision that the network was trained in."""
     used = network.precision if device().type == "cuda" else "float32"
     with torch.autocast(device().type, torch.bfloat16, enabled=used == "bfloat16"):
-        return network(batch)
+        output: Output = network(batch)
+    return output
 
 
 def _forward(network: BaseNetwork, batch: Batch) -> Output:
@@ -235,10 +285,18 @@ def _train_epoch(
     return {name: float(np.average(values, weights=sizes)) for name, values in means.items()}
 
 
+class _Valid(NamedTuple):
+    """Of the validation split."""
+
+    loss: float
+    mae: float
+    corr: float | None
+
+
 @torch.inference_mode()
 def _validate(
     network: BaseNetwork, valid: Clips, groups: Mapping[str, Group], params: Fit, seed: int, epoch: int
-) -> dict[str, float | None]:
+) -> _Valid:
     """Loss, MAE and correlation of the validation split; the loss over clips, or over batches (hyper.Fit)."""
     by_clip = params.validation == "clips"
     batches = list(valid.ordered(EVALUATION_BATCH)) if by_clip else valid.drawn(params.batch, seed, epoch)
@@ -256,7 +314,7 @@ def _validate(
     terms, sizes = losses.read()
     loss = float(np.average(np.sum(list(terms.values()), axis=0), weights=sizes if by_clip else None))
     p, y = torch.cat(predictions).cpu().numpy(), torch.cat(labels).cpu().numpy()
-    return {"valid_loss": loss, "valid_mae": metrics.mae(p, y), "valid_corr": metrics.corr(p, y)}
+    return _Valid(loss, metrics.mae(p, y), metrics.corr(p, y))
 
 
 class _Losses:
@@ -312,13 +370,15 @@ def _check_inputs(batch: Batch) -> None:
         )
 
 
-def _criterion(row: Mapping[str, Any], params: Fit) -> float:
-    return float(row["valid_mae"] if params.validation == "clips" else round(row["valid_loss"], 4))
+def _criterion(point: Epoch, params: Fit) -> float:
+    return point.valid_mae if params.validation == "clips" else round(point.valid_loss, 4)
 
 
-def _groups(network: BaseNetwork, groups: Mapping[str, Group], params: Fit) -> list[dict[str, Any]]:
+def _groups(
+    network: BaseNetwork, groups: Mapping[str, Group], params: Fit
+) -> list[dict[str, list[nn.Parameter] | float]]:
     """Two optimiser groups a group: what decays, and biases and norms that do not."""
-    settings = []
+    settings: list[dict[str, list[nn.Parameter] | float]] = []
     for name, parameters in network.parameter_groups().items():
         if name not in groups:
             raise ParamsError(f"params.yaml: the network's groups have no '{name}', only {sorted(groups)}. Add it.")

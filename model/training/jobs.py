@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+from typing_extensions import Buffer
 
 from model import run_files
 from model.encoders.vectors import FINETUNED, FROZEN
@@ -143,7 +144,7 @@ def compute(
 
 def valid_mae(task: Task) -> float:
     """Of a run that the cache holds."""
-    return float(run_files.describe(cache.Store(RUNS).path(task.key))["valid"]["mae"])
+    return run_files.read(cache.Store(RUNS).path(task.key)).valid.mae
 
 
 def _vectors(source: Source, text: str) -> str:
@@ -185,9 +186,8 @@ def _train(task: Task, seconds: float) -> str:
             _into_cache((task, seconds))
         else:
             torchrun.run(_into_cache, (task, seconds), processes, places)
-    described = run_files.describe(cache.Store(RUNS).path(task.key))
-    mae, best, epochs = described["valid"]["mae"], described["best_epoch"], described["epochs"]
-    return f"validation MAE {mae:.3f} in epoch {best} of {epochs}"
+    made = run_files.read(cache.Store(RUNS).path(task.key))
+    return f"validation MAE {made.valid.mae:.3f} in epoch {made.best_epoch} of {made.epochs}"
 
 
 def _into_cache(asked: tuple[Task, float]) -> None:
@@ -215,9 +215,9 @@ class _Sha256(io.RawIOBase):
     def writable(self) -> bool:
         return True
 
-    def write(self, data: Any) -> int:
+    def write(self, data: Buffer) -> int:
         self.sha256.update(data)
-        return len(data)
+        return memoryview(data).nbytes
 
 
 def _seen(table: pa.Table) -> str:

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipeline import paths, tables
 from pipeline.execution.platform import forget_peak_memory, peak_memory
@@ -29,7 +30,32 @@ DECIDING = (
 MIB = 2**20
 
 
-class Log:
+class Log(BaseModel):
+    """When, where and how long a run was trained.
+
+    revision: None without git or a repository; changed: whether the code or params.yaml differed from that revision;
+    seconds: with loading and predicting; resumed_after_epoch: see Watch; device: by name; peak_memory_mib: of the
+    process, peak_device_memory_mib: of the accelerator.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    key: str
+    revision: str | None
+    changed: bool | None
+    started: str
+    seconds: float
+    seconds_an_epoch: float | None
+    resumed_after_epoch: int | None
+    device: str
+    peak_memory_mib: float
+    peak_device_memory_mib: float | None
+    cpus: int | None
+    python: str
+    versions: dict[str, str]
+
+
+class Watch:
     """What the training tells. ended: to be called at the end of every epoch; resumed_after_epoch: where an earlier
     process was stopped, so that seconds and peaks are those of the rest."""
 
@@ -42,32 +68,39 @@ class Log:
 
 
 @contextmanager
-def written(key: str) -> Iterator[Log]:
+def written(key: str) -> Iterator[Watch]:
     """Log what the block trains, where it ends well."""
-    started, began, told = datetime.now(UTC), time.monotonic(), Log()
+    started, began, told = datetime.now(UTC), time.monotonic(), Watch()
     revision, changed = _revision()
     _forget_peaks()
     yield told
     ends = told.ends
-    log = {
-        "key": key,
-        "revision": revision,  # null: no git, or no repository
-        "changed": changed,  # whether the code or params.yaml differed from that revision
-        "started": started.isoformat(timespec="seconds"),
-        "seconds": round(time.monotonic() - began, 2),  # with loading and predicting
-        "seconds_an_epoch": round((ends[-1] - ends[0]) / (len(ends) - 1), 3) if len(ends) > 1 else None,
-        "resumed_after_epoch": told.resumed_after_epoch,
-        **_peaks(),
-        "cpus": os.cpu_count(),
-        "python": platform.python_version(),
-        "versions": dict(_versions()),
-    }
-    tables.write_json(paths.log(key), log)
+    log = Log(
+        key=key,
+        revision=revision,
+        changed=changed,
+        started=started.isoformat(timespec="seconds"),
+        seconds=round(time.monotonic() - began, 2),
+        seconds_an_epoch=round((ends[-1] - ends[0]) / (len(ends) - 1), 3) if len(ends) > 1 else None,
+        resumed_after_epoch=told.resumed_after_epoch,
+        device=_device(),
+        peak_memory_mib=round(peak_memory() / MIB, 1),
+        peak_device_memory_mib=_device_peak(),
+        cpus=os.cpu_count(),
+        python=platform.python_version(),
+        versions=dict(_versions()),
+    )
+    tables.write_json(paths.log(key), log.model_dump())
 
 
-def read(key: str | None) -> dict[str, Any]:
-    """The log of a run; empty where there is none (trained elsewhere, or not by this version)."""
-    return dict(tables.read_json(paths.log(key))) if key and paths.log(key).is_file() else {}
+def read(key: str) -> Log | None:
+    """The log of a run; None where there is none (trained elsewhere, or by another version)."""
+    if not key or not paths.log(key).is_file():
+        return None
+    try:
+        return Log.model_validate(tables.read_json(paths.log(key)))
+    except ValidationError:
+        return None
 
 
 def _revision() -> tuple[str | None, bool | None]:
@@ -99,13 +132,14 @@ def _forget_peaks() -> None:
         torch.cuda.reset_peak_memory_stats()
 
 
-def _peaks() -> dict[str, Any]:
-    """The device by name, and the most memory held, in MiB, of the process and of the accelerator."""
+def _device() -> str:
     import torch
 
-    cuda = torch.cuda.is_available()
-    return {
-        "device": torch.cuda.get_device_name() if cuda else "cpu",
-        "peak_memory_mib": round(peak_memory() / MIB, 1),
-        "peak_device_memory_mib": round(torch.cuda.max_memory_allocated() / MIB, 1) if cuda else None,
-    }
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+
+
+def _device_peak() -> float | None:
+    """MiB."""
+    import torch
+
+    return round(torch.cuda.max_memory_allocated() / MIB, 1) if torch.cuda.is_available() else None

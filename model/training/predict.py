@@ -13,6 +13,7 @@ from model import run_files
 from model.encoders import vectors
 from model.networks.base import BaseNetwork
 from model.records import BRANCHES, Batch
+from model.run_files import Setup
 from model.training import checkpoint
 from model.training.batch import Clips
 from model.training.fit import EVALUATION_BATCH, device, forward
@@ -28,29 +29,30 @@ def predict(run_folder: Path, table: pa.Table, encoder: Path | str) -> pa.Table:
     features are not those of the run, where the run's weights were not kept or were altered; AssetError where the
     encoder's were.
     """
-    run = run_files.describe(run_folder)
+    run = run_files.read(run_folder)
     check_fits(run, tables.metadata(table))
     network = checkpoint.load(run_folder).to(device())
-    source = run["hyper"]["text"]
-    if run["text_width"] and source != vectors.FINETUNED:
-        made = vectors.of(table["input_ids"].to_pylist(), source, encoder, run["vectors_sha256"])
+    source = run.hyper.text
+    if run.text_width and source != vectors.FINETUNED:
+        made = vectors.of(table["input_ids"].to_pylist(), source, encoder, run.vectors_sha256)
         table = vectors.attached(table, made)
     clips = clips_for(run, table)
     return infer(network, clips).take(np.argsort(clips.rows))
 
 
-def clips_for(run: Mapping[str, Any], table: pa.Table, split: str | None = None) -> Clips:
+def clips_for(run: Setup, table: pa.Table, split: str | None = None) -> Clips:
     """The table's clips as the run's network takes them: its modalities, its standardisation."""
-    widths = checkpoint.frame_widths(run)
-    modalities = [m for m in tables.MODALITIES if (run["text_width"] if m == "text" else widths[m])]
-    return Clips(table, modalities, widths, run["statistics"], split)
+    modalities = [m for m in tables.MODALITIES if (run.text_width if m == "text" else run.widths[m])]
+    return Clips(table, modalities, run.widths, run.statistics, split)
 
 
 @torch.inference_mode()
 def infer(network: BaseNetwork, clips: Clips) -> pa.Table:
     """tables.RUN_PREDICTIONS, by clip id; null where a clip lacks the modality or the network the branch."""
     network.eval()
-    rows: list[dict[str, Any]] = [{"id": i, "split": s} for i, s in zip(clips.ids, clips.splits, strict=True)]
+    rows: list[dict[str, str | float | None]] = [
+        {"id": i, "split": s} for i, s in zip(clips.ids, clips.splits, strict=True)
+    ]
     for positions in clips.ordered(EVALUATION_BATCH):
         batch = clips.batch(positions)
         output = forward(network, batch.to(device()))
@@ -92,39 +94,38 @@ def _with(batch: Batch, modality: str, x: torch.Tensor, lengths: torch.Tensor) -
     return replace(batch, inputs={**batch.inputs, modality: x}, lengths={**batch.lengths, modality: lengths})
 
 
-def check_fits(run: Mapping[str, Any], found: Mapping[str, Any]) -> None:
+def check_fits(run: Setup, found: Mapping[str, Any]) -> None:
     """Raise TableError unless a table with this metadata holds what the run was trained on."""
-    name = f"{run['dataset']}/{run['network']}-{run['seed']}"
-    if (run["encoder"], run["encoder_sha256"]) != (found["encoder"], found["encoder_sha256"]):
+    if (run.encoder, run.encoder_sha256) != (found["encoder"], found["encoder_sha256"]):
         raise TableError(
             f"{found['dataset']}'s tokens are made for the text encoder {found['encoder']} ({found['language']}), "
-            f"the run {name} was trained on {run['encoder']} ({run['language']}). "
-            f"Set text.encoder.{found['language']} to {run['encoder']} in params.yaml, then: dvc repro"
+            f"the run {run.name} was trained on {run.encoder} ({run.language}). "
+            f"Set text.encoder.{found['language']} to {run.encoder} in params.yaml, then: dvc repro"
         )
     for modality in ("audio", "vision"):
-        if run["columns"].get(modality) and found["columns"].get(modality):
-            _check_modality(name, modality, run, found)
-    if run["policy"] != found["policy"]:
+        if run.columns.get(modality) and found["columns"].get(modality):
+            _check_modality(modality, run, found)
+    policy = run.policy.model_dump(exclude_unset=True)
+    if policy != found["policy"]:
         raise TableError(
-            f"{found['dataset']}'s frames were assembled with {found['policy']}, those of the run {name} with "
-            f"{run['policy']}. Set assemble in params.yaml to the one you want for both, then: dvc repro"
+            f"{found['dataset']}'s frames were assembled with {found['policy']}, those of the run {run.name} with "
+            f"{policy}. Set assemble in params.yaml to the one you want for both, then: dvc repro"
         )
 
 
-def _check_modality(name: str, modality: str, run: Mapping[str, Any], found: Mapping[str, Any]) -> None:
-    expected, got = _extraction(run, modality), _extraction(found, modality)
-    if run["columns"][modality] == found["columns"][modality] and expected == got:
+def _check_modality(modality: str, run: Setup, found: Mapping[str, Any]) -> None:
+    expected, got = (_extraction(extraction, modality) for extraction in (run.extraction, found["extraction"]))
+    if run.columns[modality] == found["columns"][modality] and expected == got:
         return
     differing = [key for key in expected | got if expected.get(key) != got.get(key)]
     raise TableError(
         f"{found['dataset']} holds {len(found['columns'][modality])} {modality} features "
-        f"({got.get('extractor', 'unknown')}), the run {name} was trained on {len(run['columns'][modality])} "
+        f"({got.get('extractor', 'unknown')}), the run {run.name} was trained on {len(run.columns[modality])} "
         f"({expected.get('extractor', 'unknown')}); they differ in {', '.join(differing) or 'columns'}. "
         f"Set {modality} in params.yaml to what the run was trained on, then: dvc repro"
     )
 
 
-def _extraction(metadata: Mapping[str, Any], modality: str) -> dict[str, Any]:
+def _extraction(extraction: Mapping[str, Mapping[str, Any]], modality: str) -> dict[str, Any]:
     """How a modality's features were extracted, less whose they are."""
-    described = metadata["extraction"].get(modality) or {}
-    return {key: value for key, value in described.items() if key != "dataset"}
+    return {key: value for key, value in extraction.get(modality, {}).items() if key != "dataset"}

@@ -51,7 +51,8 @@ def gathered(output: Output, clips: int) -> Output:
         return output
 
     def whole(x: torch.Tensor) -> torch.Tensor:
-        return _Gather.apply(x)[:clips]
+        parts: torch.Tensor = _Gather.apply(x)  # type: ignore[no-untyped-call]
+        return parts[:clips]
 
     branches = {name: Branch(whole(made.feature), whole(made.prediction)) for name, made in output.items()}
     return Output(branches, **{name: whole(x) for name, x in output.hidden.items()})
@@ -84,4 +85,5 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
-        return gradient.unflatten(0, (-1, count()))[:, rank()] * count()
+        parts: torch.Tensor = gradient.unflatten(0, (-1, count()))
+        return parts[:, rank()] * count()

@@ -10,15 +10,34 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TypedDict, cast, final
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from model.records import Tree
 from model.training import ranks
 
 Tensors = dict[str, torch.Tensor]
+
+
+@final
+class _Tensor(TypedDict):
+    """tensor: its name in the file."""
+
+    tensor: str
+    device: str
+
+
+@final
+class _Dict(TypedDict):
+    """The items: an optimiser's keys are numbers, which JSON's are not."""
+
+    dict: list[tuple[str | int, "_Json"]]
+
+
+_Json = str | int | float | None | list["_Json"] | _Tensor | _Dict  # of a tree
 
 
 class Keeper:
@@ -33,7 +52,7 @@ class Keeper:
         self.resumed_after: int | None = None
         self._last = time.monotonic()
 
-    def found(self) -> dict[str, Any] | None:
+    def found(self) -> Mapping[str, Tree] | None:
         """The state that an earlier process kept; None where there is none, or a damaged or foreign one, which is said."""
         if not self.file.is_file():
             return None
@@ -42,11 +61,11 @@ class Keeper:
         except (OSError, SafetensorError, ValueError, LookupError) as error:
             self._say(f"starts from the beginning: {self.file} is damaged, or not the state of this run ({error})")
             return None
-        self.resumed_after = int(kept["epoch"])
+        self.resumed_after = cast(int, kept["epoch"])
         self._say(f"goes on after epoch {self.resumed_after}")
-        return dict(kept["state"])
+        return cast(Mapping[str, Tree], kept["state"])
 
-    def keep(self, epoch: int, state: Callable[[], dict[str, Any]]) -> None:
+    def keep(self, epoch: int, state: Callable[[], Mapping[str, Tree]]) -> None:
         """Write the state after an epoch, if the time has come. A disk that is full does not stop the training."""
         if ranks.rank() or time.monotonic() - self._last < self.seconds:
             return
@@ -61,8 +80,8 @@ class Keeper:
             print(f"train: {self.name}: {what}", file=sys.stderr, flush=True)
 
 
-def write(file: Path, tree: Mapping[str, Any]) -> None:
-    """Atomically. tree: dicts, lists, tensors and what JSON knows; the same tensor twice is kept once."""
+def write(file: Path, tree: Mapping[str, Tree]) -> None:
+    """Atomically. The same tensor twice is kept once."""
     tensors: Tensors = {}
     text = json.dumps(_put(tree, tensors))
     metadata = {"tree": text, "sha256": _sha256(file.name, text, tensors)}
@@ -75,7 +94,7 @@ def write(file: Path, tree: Mapping[str, Any]) -> None:
         part.unlink(missing_ok=True)
 
 
-def read(file: Path) -> dict[str, Any]:
+def read(file: Path) -> Mapping[str, Tree]:
     """The tree, its tuples lists; its tensors on the kind of device they were on: of GPUs, the one that is set.
 
     Raises OSError, SafetensorError, ValueError or LookupError where it is damaged or was written for another name.
@@ -86,32 +105,30 @@ def read(file: Path) -> dict[str, Any]:
         tensors = {name: opened.get_tensor(name).clone() for name in names}
     if metadata["sha256"] != _sha256(file.name, metadata["tree"], tensors):
         raise ValueError("its hash is another")
-    return dict(_take(json.loads(metadata["tree"]), tensors))
+    return cast(Mapping[str, Tree], _take(json.loads(metadata["tree"]), tensors))
 
 
-def _put(value: Any, tensors: Tensors) -> Any:
+def _put(value: Tree, tensors: Tensors) -> _Json:
     """The JSON of a tree; its tensors go into `tensors`."""
     if isinstance(value, torch.Tensor):
         name = str(id(value))
         tensors.setdefault(name, value.detach().cpu().contiguous())
         return {"tensor": name, "device": value.device.type}
+    if value is None or isinstance(value, str | int | float):
+        return value
     if isinstance(value, Mapping):
-        return {
-            "dict": [[key, _put(inner, tensors)] for key, inner in value.items()]
-        }  # an optimiser's keys are numbers
-    if isinstance(value, list | tuple):
-        return [_put(inner, tensors) for inner in value]
-    return value
+        return {"dict": [(key, _put(inner, tensors)) for key, inner in value.items()]}
+    return [_put(inner, tensors) for inner in value]
 
 
-def _take(value: Any, tensors: Tensors) -> Any:
+def _take(value: _Json, tensors: Tensors) -> Tree:
     """The other way."""
     if isinstance(value, list):
         return [_take(inner, tensors) for inner in value]
     if not isinstance(value, dict):
         return value
     if "dict" in value:
-        return {key: _take(inner, tensors) for key, inner in value["dict"]}
+        return cast(Mapping[str, Tree], {key: _take(inner, tensors) for key, inner in value["dict"]})
     return tensors[value["tensor"]].to(value["device"])
 
 

@@ -11,6 +11,8 @@ import numpy as np
 import pyarrow as pa
 import torch
 import transformers
+from pydantic import JsonValue
+from transformers import BertModel
 
 from model import run_files
 from model.encoders import vectors
@@ -18,8 +20,9 @@ from model.encoders.bert import load_bert
 from model.measures import metrics
 from model.networks import find
 from model.records import BRANCHES
+from model.run_files import RunRecord, Setup, ValidScores
 from model.training import checkpoint, predict, ranks
-from model.training.fit import History, check, fit, seeded
+from model.training.fit import Epoch, History, check, fit, seeded
 from model.training.hyper import Hyper
 from model.training.resume import Keeper
 from pipeline import conventions, tables
@@ -53,7 +56,7 @@ class Job:
     preset: str
     values: str
     block: str
-    changes: Mapping[str, Any]
+    changes: Mapping[str, JsonValue]
     hyper: Hyper
     seed: int
     encoder: Path | str
@@ -69,8 +72,8 @@ class Job:
 
 def train(
     job: Job, folder: Path | None, keeper: Keeper | None = None, ended: Callable[[], None] = lambda: None
-) -> dict[str, Any]:
-    """Fit on the train and valid splits, then write the run's files into `folder`, made here. Returns run.json.
+) -> None:
+    """Fit on the train and valid splits, then write the run's files into `folder`, made here.
 
     folder: None in all of several processes but the first, so that one writes;
     keeper: of the state between epochs; ended: called at the end of every epoch.
@@ -87,26 +90,30 @@ def train(
         vectors_sha256 = tables.metadata(made)["sha256"]
     elif has_text:
         bert = load_bert(job.encoder, find(job.network).POOLER, metadata["encoder_sha256"])
-    run = _describe(job, metadata, bert.config.to_diff_dict() if bert else None)
-    run["vectors_sha256"] = vectors_sha256
-    run["text_width"] = bert.config.hidden_size if bert else vectors.width(table)
-    network = checkpoint.network_of(run, bert)
-    seen, held_out = (predict.clips_for(run, table, split) for split in ("train", "valid"))
+    setup = setup_of(job, metadata, bert, vectors_sha256, vectors.width(table))
+    network = checkpoint.network_of(setup, bert)
+    seen, held_out = (predict.clips_for(setup, table, split) for split in ("train", "valid"))
     check(job.hyper.fit, len(seen))
     history = fit(network, seen, held_out, job.hyper.groups, job.hyper.fit, job.seed, _Teller(job, ended), keeper)
-    run |= {"best_epoch": history.best_epoch, "epochs": len(history.curves)}
-    run["valid"] = {name: history.best[f"valid_{name}"] for name in ("loss", "mae", "corr")}
     if not folder:
-        return run
+        return
     folder.mkdir(parents=True)
-    predicted = predict.infer(network, predict.clips_for(run, table))
-    run["valid"]["heads"] = heads(predicted, table)
-    run = checkpoint.save(folder, network, run)
+    predicted = predict.infer(network, predict.clips_for(setup, table))
+    best = history.best
+    record = RunRecord(
+        **dict(setup),
+        best_epoch=history.best_epoch,
+        epochs=len(history.curves),
+        valid=ValidScores(
+            loss=best.valid_loss, mae=best.valid_mae, corr=best.valid_corr, heads=heads(predicted, table)
+        ),
+        weights_sha256=checkpoint.save(folder, network),
+    )
+    run_files.write(folder, record)
     _write(folder, history)
     tables.write(folder / run_files.PREDICTIONS, predicted)
-    tested = predict.contributions(network, predict.clips_for(run, table, "test"), job.seed)
+    tested = predict.contributions(network, predict.clips_for(setup, table, "test"), job.seed)
     tables.write(folder / run_files.CONTRIBUTIONS, tested)
-    return run
 
 
 def heads(predicted: pa.Table, table: pa.Table) -> dict[str, float | None]:
@@ -167,40 +174,44 @@ class _Teller:
         self.name = job.name
         self.last = time.monotonic()
 
-    def __call__(self, row: Mapping[str, Any]) -> None:
+    def __call__(self, point: Epoch) -> None:
         self.ended()
         now = time.monotonic()
         if now - self.last > SECONDS_A_LINE and not ranks.rank():
             self.last = now
             print(
-                f"train: {self.name}: epoch {row['epoch']}, validation MAE {row['valid_mae']:.3f}",
+                f"train: {self.name}: epoch {point.epoch}, validation MAE {point.valid_mae:.3f}",
                 file=sys.stderr,
                 flush=True,
             )
 
 
-def _describe(job: Job, metadata: Mapping[str, Any], encoder_config: dict[str, Any] | None) -> dict[str, Any]:
-    """What run.json says of a run before it is trained."""
-    config = {key: value for key, value in (encoder_config or {}).items() if key != "_name_or_path"}
-    return {
+def setup_of(
+    job: Job, metadata: Mapping[str, Any], encoder: BertModel | None, vectors_sha256: str | None, vectors_width: int
+) -> Setup:
+    """What the run's record says before the run is trained. encoder: one that is trained along, else None."""
+    config = encoder.config.to_diff_dict() if encoder else {}
+    return Setup(
         **{key: metadata[key] for key in CARRIED},
-        "encoder_config": config or None,
-        "network": job.network,
-        "seed": job.seed,
-        "preset": job.preset,
-        "values": job.values,
-        "block": job.block,
-        "changes": dict(job.changes),
-        "hyper": job.hyper.model_dump(),
-        "threads": job.threads,
-        "processes": job.processes,
-        "precision": job.precision,
-        "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
-    }
+        encoder_config={key: value for key, value in config.items() if key != "_name_or_path"} or None,
+        network=job.network,
+        seed=job.seed,
+        preset=job.preset,
+        values=job.values,
+        block=job.block,
+        changes=dict(job.changes),
+        hyper=job.hyper,
+        threads=job.threads,
+        processes=job.processes,
+        precision=job.precision,
+        versions={"torch": torch.__version__, "transformers": transformers.__version__},
+        vectors_sha256=vectors_sha256,
+        text_width=encoder.config.hidden_size if encoder else vectors_width,
+    )
 
 
 def _write(folder: Path, history: History) -> None:
-    columns = dict.fromkeys(CURVES) | history.best
-    tables.write_csv(folder / run_files.CURVES, list(columns), history.curves)
+    columns = dict.fromkeys((*CURVES, *history.best.row))
+    tables.write_csv(folder / run_files.CURVES, list(columns), [point.row for point in history.curves])
     if history.ulabels is not None:
         tables.write(folder / run_files.ULABELS, history.ulabels)

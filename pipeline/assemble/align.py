@@ -1,24 +1,26 @@
 """Frames -> one row a token: the mean over the time of the token's word, as the field's aligned files have it."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
+
+from pipeline.tables.spoken import Word
 
 Span = tuple[float, float]  # start and end of a word, in seconds of the clip
 
 
-def spans(words: Sequence[Mapping[str, Any]], seconds: float | None) -> list[Span]:
+def spans(words: Sequence[Word], seconds: float | None) -> list[Span]:
     """When each word is said. Words without times share the clip's length evenly."""
-    if timed(words):
-        return [(word["start"], word["end"]) for word in words]
+    known = [(word.start, word.end) for word in words if word.start is not None and word.end is not None]
+    if len(known) == len(words):
+        return known
     edges = np.linspace(0.0, seconds or 0.0, len(words) + 1).tolist()
     return list(zip(edges[:-1], edges[1:], strict=True))
 
 
-def timed(words: Sequence[Mapping[str, Any]]) -> bool:
+def timed(words: Sequence[Word]) -> bool:
     """Whether the words' times are known."""
-    return all(word["start"] is not None and word["end"] is not None for word in words)
+    return all(word.start is not None and word.end is not None for word in words)
 
 
 def by_token(x: np.ndarray, times: np.ndarray, said: Sequence[Span], word: Sequence[int]) -> np.ndarray:

@@ -17,6 +17,7 @@ import numpy as np
 
 from pipeline import media
 from pipeline.blocks import Block
+from pipeline.flags import Flag, Flagged
 from pipeline.tables.frames import Clip, Column, Frames
 
 LIBRARIES = ("opensmile",)
@@ -59,7 +60,7 @@ def extract(clip: Clip, params: Params) -> Frames:
     """Frames of 20 ms (60 ms for pitch), every 10 ms; the time is the frame's middle."""
     sound = media.sound(clip.path, clip.start, clip.end)
     if len(sound) < SHORTEST:
-        return Frames.none(len(columns(params)), "sound too short")
+        return Frames.none(len(columns(params)), Flagged(Flag.SOUND_TOO_SHORT))
     x = np.concatenate(list(_blocks(sound, params.feature_set)))
     return Frames(np.arange(len(x)) / RATE + FRAME / 2, x, np.ones(len(x), bool))
 

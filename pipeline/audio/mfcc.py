@@ -13,6 +13,7 @@ from pydantic import Field
 
 from pipeline import media
 from pipeline.blocks import Block
+from pipeline.flags import Flag, Flagged
 from pipeline.tables.frames import Clip, Column, Frames
 
 LIBRARIES = ("librosa",)
@@ -54,7 +55,7 @@ def extract(clip: Clip, params: Params) -> Frames:
     hop = round(params.hop_seconds * media.SAMPLE_RATE)
     window = round(params.window_seconds * media.SAMPLE_RATE)
     if len(sound) < window:
-        return Frames.none(len(columns(params)), "sound too short")
+        return Frames.none(len(columns(params)), Flagged(Flag.SOUND_TOO_SHORT))
     loudest = max(_decibels(_spectrum(block, hop, window)).max() for block in _blocks(sound, hop, window))
     x = [_measured(block, hop, window, params.coefficients, loudest) for block in _blocks(sound, hop, window)]
     times = np.arange(sum(map(len, x))) * hop / media.SAMPLE_RATE

@@ -17,9 +17,9 @@ from pipeline.datasets.imported import Imported
 from pipeline.datasets.labels import Row
 from pipeline.datasets.match import Clip, Matcher
 from pipeline.datasets.refusal import Refusal, printable
-from pipeline.datasets.sidecars import Cue
 from pipeline.datasets.split import Kind, Shares
-from pipeline.errors import DatasetError
+from pipeline.errors import DatasetError, Reason
+from pipeline.tables import Cue
 
 __all__ = ["Clip", "Dataset", "Refusal", "Shares", "Text", "discover", "read"]
 
@@ -87,7 +87,7 @@ def _beside(folder: Path, contents: Contents) -> Refusal:
             "Move them into a data set of their own."
         ),
     )
-    return Refusal(printable(folder / first.path), "beside features", message)
+    return Refusal(printable(folder / first.path), Reason.BESIDE_FEATURES, message)
 
 
 def _text(clip: Clip, folder: Path, contents: Contents, refused: list[Refusal]) -> Text:
@@ -99,8 +99,8 @@ def _text(clip: Clip, folder: Path, contents: Contents, refused: list[Refusal]) 
         try:
             text, cues = sidecars.read(folder / path, clip.start, clip.end)
         except DatasetError as error:
-            refused.append(Refusal(printable(folder / path), "sidecar", str(error), id=clip.id))
+            refused.append(Refusal(printable(folder / path), Reason.SIDECAR, str(error), id=clip.id))
             continue
         if text:
-            return Text("sidecar", text, cues)
+            return Text("sidecar", text, [Cue(**cue) for cue in cues])
     return Text(None, None, [])

@@ -3,7 +3,7 @@
 import os
 import reprlib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import yaml
 from pydantic import AfterValidator, BeforeValidator, FiniteFloat, ValidationError, ValidationInfo
@@ -102,7 +102,7 @@ class _Loader(yaml.SafeLoader):
             raise yaml.MarkedYAMLError(None, None, "found an alias, expected a value", self.peek_event().start_mark)
         return super().compose_node(parent, index)
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[object, object]:
         said = set()
         for key, _ in node.value:
             if key.value in said:

@@ -3,18 +3,18 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline import media, params
-from pipeline.errors import MediaError
+from pipeline.errors import MediaError, Reason
 from pipeline.execution import workers
 from pipeline.execution.cache import Store
 from pipeline.execution.fingerprint import Fingerprint, key
 from pipeline.execution.tasks import Failure
+from pipeline.flags import Flagged
 from pipeline.media import Limits, Media
 
-GIVEN_UP = "given up"  # begins the reason of a clip that may do better another time
 NAME = "{name}"  # the file's, in a cached message: the same bytes may lie under another
 
 
@@ -103,7 +103,7 @@ def _hashes(files: list[Path], note: bool) -> dict[Path, str | MediaError]:
                     part.write_text(hashlib.file_digest(content, "sha256").hexdigest())
             found[file] = store.path(keys[-1]).read_text()
         except OSError as error:
-            found[file] = MediaError("unreadable", f"{file.name} cannot be read: {error.strerror}. Copy it again.")
+            found[file] = MediaError(Reason.UNREADABLE, f"{file.name} cannot be read: {error.strerror}. Copy it again.")
     if note:
         store.remember({}, keys)
     return found
@@ -138,15 +138,16 @@ def _probe(task: _Task) -> dict[str, object]:
         found = media.probe(task.segment.path, task.segment.start, task.segment.end, task.limits)
     except MediaError as error:
         return {"reason": error.reason, "message": error.message.replace(task.segment.path.name, NAME)}
-    return asdict(found)
+    return {**vars(found), "flags": [str(flagged) for flagged in found.flags]}
 
 
 def _entry(task: _Task, entry: Path) -> Facts | MediaError:
     content = json.loads(entry.read_text())
     if "reason" in content:
-        return MediaError(content["reason"], content["message"].replace(NAME, task.segment.path.name))
-    return Facts(task.sha256, Media(**{**content, "flags": tuple(content["flags"])}))
+        return MediaError(Reason(content["reason"]), content["message"].replace(NAME, task.segment.path.name))
+    return Facts(task.sha256, Media(**{**content, "flags": tuple(map(Flagged.parse, content["flags"]))}))
 
 
 def _given_up(task: _Task, failure: Failure) -> MediaError:
-    return MediaError(f"{GIVEN_UP}: {failure.reason}", f"{task.segment.path.name} was given up: {failure.message}.")
+    message = f"{task.segment.path.name} was given up: {failure.message}."
+    return MediaError(Reason.GIVEN_UP, message, failure.reason)

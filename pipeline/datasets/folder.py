@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from pipeline import media
 from pipeline.datasets.refusal import CONTROL, Refusal, printable
-from pipeline.errors import DatasetError, MediaError
+from pipeline.errors import DatasetError, MediaError, Reason
 from pipeline.media import VIDEOS
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -33,7 +33,7 @@ class Video:
     """A file (or what passes for one) with a video's extension. Nothing has opened it yet."""
 
     path: str  # below the data set's folder, with slashes
-    fault: tuple[str, str] | None = None  # reason and message: it must not be opened
+    fault: tuple[Reason, str] | None = None  # reason and message: it must not be opened
 
     @property
     def parent(self) -> str:
@@ -72,10 +72,10 @@ def discover(raw: Path) -> tuple[list[Path], list[Refusal]]:
                 f"The data set's name is {printable(path.name)!r}; it must start with a letter or digit and go on with "
                 "letters, digits, '.', '_' or '-', 64 in all. Rename the folder."
             )
-            refused.append(Refusal(printable(path), "data set name", message))
+            refused.append(Refusal(printable(path), Reason.DATA_SET_NAME, message))
         elif extension(path.name) in VIDEOS:
             message = f"{printable(path.name)} lies in no data set. Move it into a folder of its own below {raw}."
-            refused.append(Refusal(printable(path), "not in a data set", message))
+            refused.append(Refusal(printable(path), Reason.NOT_IN_A_DATA_SET, message))
     return folders, refused
 
 
@@ -93,10 +93,10 @@ def scan(folder: Path) -> Contents:
             sounds.setdefault(kind, []).append(path)
         elif path != (meant := MEANT.get(file.name.casefold(), path)):
             message = f"{printable(path)} is not read, expected {folder / meant}. Rename it, or move it there."
-            contents.refused.append(Refusal(printable(file), "not in its place", message))
+            contents.refused.append(Refusal(printable(file), Reason.NOT_IN_ITS_PLACE, message))
     for kind, found in sorted(sounds.items()):
         message = f"{len(found)} .{kind} files are no videos and are not read. Wrap sound alone in a .mp4 to use it."
-        contents.refused.append(Refusal(printable(folder / found[0]), "not a video", message))
+        contents.refused.append(Refusal(printable(folder / found[0]), Reason.NOT_A_VIDEO, message))
     return contents
 
 
@@ -163,12 +163,12 @@ def _unfinished(name: str) -> bool:
     return name.lower().endswith(IGNORED_SUFFIXES)
 
 
-def _fault(file: Path, path: str) -> tuple[str, str] | None:
+def _fault(file: Path, path: str) -> tuple[Reason, str] | None:
     """Why the file must not be opened (a pipe would hang whoever does)."""
     if CONTROL.search(path):  # as in the ids of label.csv: a stage prints ids, and a terminal acts on these
-        return "name", f"The name of {printable(path)} holds a control character, expected none. Rename it."
+        return Reason.NAME, f"The name of {printable(path)} holds a control character, expected none. Rename it."
     if path != printable(path):
-        return "name", f"The name of {printable(path)} is not UTF-8, which DVC and Parquet need. Rename it."
+        return Reason.NAME, f"The name of {printable(path)} is not UTF-8, which DVC and Parquet need. Rename it."
     try:
         media.check(file)
     except MediaError as error:

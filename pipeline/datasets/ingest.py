@@ -5,21 +5,19 @@ text alone.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from pipeline import datasets, media, params, paths, tables
 from pipeline.datasets import Clip, Dataset, Refusal, Shares
 from pipeline.datasets.facts import Counts, Facts, Segment, examine
 from pipeline.datasets.split import shared
-from pipeline.errors import DatasetError, MediaError, StageError
+from pipeline.errors import DatasetError, MediaError, Reason, StageError, coded
 from pipeline.execution import cache, fingerprint
+from pipeline.tables import ClipRow, DatasetFacts, LabelRow, RefusedRow, TextRow
 
-TEXT_ALONE = {"has_audio": False, "has_vision": False, "status": "ok", "flags": []}  # a clip without a file
-ALWAYS_TOLD = ("data set", "column")  # reasons that concern a whole data set
+ALWAYS_TOLD = (Reason.DATA_SET, Reason.COLUMN)  # reasons that concern a whole data set
 TOLD = 3  # of the other refusals
-Record = dict[str, Any]  # a row of one of the tables
 Found = Mapping[Segment, Facts | MediaError]
 
 
@@ -47,7 +45,7 @@ def run(options: Params, part: cache.Part | None = None) -> None:
     clips = {dataset.name: list(_clips(dataset, found, refused)) for dataset in sets}
     usable = [dataset for dataset in sets if clips[dataset.name]]
     if not usable:
-        reasons = "".join(f"\n  {record['message']}" for record in refused[:5])
+        reasons = "".join(f"\n  {row.message}" for row in refused[:5])
         raise DatasetError(f"{paths.RAW} holds no clip that can be used.{reasons}\nPut videos there, or: rawmsa demo")
     facts = {dataset.name: _facts(dataset, clips) for dataset in usable}
     _write(usable, clips, refused, facts)
@@ -60,7 +58,10 @@ def _check(found: Found, usable: int) -> None:
     faults = [facts for facts in found.values() if isinstance(facts, MediaError)]
     every = usable + len(faults)
     if len(faults) / every > params.load("limits", params.Limits).max_failed_fraction:
-        reasons = ", ".join(f"{reason} {n}" for reason, n in Counter(fault.reason for fault in faults).most_common())
+        reasons = ", ".join(
+            f"{reason} {n}"
+            for reason, n in Counter(coded(fault.reason, fault.failure) for fault in faults).most_common()
+        )
         raise StageError(
             f"ingest: {len(faults)} of {every} clips cannot be used, more than limits.max_failed_fraction of "
             f"params.yaml allows ({reasons}). The first: {faults[0].message} {paths.REFUSED} has all. Mend or remove them, "
@@ -68,7 +69,7 @@ def _check(found: Found, usable: int) -> None:
         )
 
 
-def _sets(shares: Shares) -> tuple[list[Dataset], list[Record]]:
+def _sets(shares: Shares) -> tuple[list[Dataset], list[RefusedRow]]:
     """Every data set that can be read, and what is refused so far."""
     folders, outside = datasets.discover(paths.RAW)
     sets, refused = [], [_refused("", refusal) for refusal in outside]
@@ -77,7 +78,7 @@ def _sets(shares: Shares) -> tuple[list[Dataset], list[Record]]:
             sets.append(datasets.read(folder, shares))
             refused += [_refused(folder.name, refusal) for refusal in sets[-1].refused]
         except DatasetError as error:
-            refused.append(_refused(folder.name, Refusal(str(folder), "data set", str(error))))
+            refused.append(_refused(folder.name, Refusal(str(folder), Reason.DATA_SET, str(error))))
     return sets, refused
 
 
@@ -85,88 +86,102 @@ def _segment(dataset: Dataset, clip: Clip) -> Segment | None:
     return Segment(dataset.folder / clip.video.path, clip.start, clip.end) if clip.video else None
 
 
-def _clips(dataset: Dataset, found: Found, refused: list[Record]) -> Iterator[Record]:
+def _clips(dataset: Dataset, found: Found, refused: list[RefusedRow]) -> Iterator[ClipRow]:
     """The clips that can be used; the others are added to `refused`, and so is a data set without any."""
     used = 0
     for clip in dataset.clips:
-        record = {"dataset": dataset.name, "id": clip.id, "video_id": clip.video_id, "clip_id": clip.clip_id}
         segment = _segment(dataset, clip)
         facts = found[segment] if segment else None
         if isinstance(facts, MediaError):
             refused.append(_refused(dataset.name, _refusal(dataset, clip, facts)))
             continue
         used += 1
-        yield {**record, **(_file(segment, facts) if segment and facts else _without_file(dataset, clip))}
+        row = ClipRow(dataset=dataset.name, id=clip.id, video_id=clip.video_id, clip_id=clip.clip_id)
+        yield _of_file(row, segment, facts) if segment and facts else _without_file(row, dataset)
     if not used:
         message = f"{dataset.folder} has no clip that can be used. Put videos in it, or a label.csv with texts."
-        refused.append(_refused(dataset.name, Refusal(str(dataset.folder), "no clips", message)))
+        refused.append(_refused(dataset.name, Refusal(str(dataset.folder), Reason.NO_CLIPS, message)))
 
 
-def _without_file(dataset: Dataset, clip: Clip) -> Record:
+def _without_file(row: ClipRow, dataset: Dataset) -> ClipRow:
     """A row of text alone, or of features that the data set brings; their hash makes stages run when they change."""
     if dataset.imported is None:
-        return TEXT_ALONE
-    frames = dataset.imported.frames
-    there = {f"has_{modality}": frames.get(modality, {}).get(clip.id, 0) > 0 for modality in ("audio", "vision")}
-    return {**TEXT_ALONE, **there, "sha256": dataset.imported.sha256}
+        return row
+    there = {modality: bool(ids.get(row.id)) for modality, ids in dataset.imported.frames.items()}
+    audio, vision = (there.get(modality, False) for modality in ("audio", "vision"))
+    return replace(row, has_audio=audio, has_vision=vision, sha256=dataset.imported.sha256)
 
 
-def _file(segment: Segment, facts: Facts) -> Record:
-    where = {"path": segment.path.as_posix(), "sha256": facts.sha256, "start": segment.start, "end": segment.end}
-    return {**where, **asdict(facts.media), "status": facts.media.status}
+def _of_file(row: ClipRow, segment: Segment, facts: Facts) -> ClipRow:
+    found = replace(row, sha256=facts.sha256, **vars(facts.media), status=facts.media.status)
+    return replace(found, path=segment.path.as_posix(), start=segment.start, end=segment.end)
 
 
 def _refusal(dataset: Dataset, clip: Clip, error: MediaError) -> Refusal:
     file = dataset.folder / (clip.video.path if clip.video else "")
-    return Refusal(str(file), error.reason, error.message, clip.row.line if clip.row else None, clip.id)
+    line = clip.row.line if clip.row else None
+    return Refusal(str(file), error.reason, error.message, line, clip.id, error.failure)
 
 
-def _refused(dataset: str, refusal: Refusal) -> Record:
-    return {"dataset": dataset, **asdict(refusal)}
+def _refused(dataset: str, refusal: Refusal) -> RefusedRow:
+    return RefusedRow(
+        dataset=dataset,
+        file=refusal.file,
+        row=refusal.row,
+        id=refusal.id,
+        reason=coded(refusal.reason, refusal.failure),
+        message=refusal.message,
+    )
 
 
 def _write(
-    sets: list[Dataset], clips: dict[str, list[Record]], refused: list[Record], facts: Mapping[str, Record]
+    sets: list[Dataset],
+    clips: dict[str, list[ClipRow]],
+    refused: list[RefusedRow],
+    facts: Mapping[str, DatasetFacts],
 ) -> None:
-    each = [(dataset, clip["id"]) for dataset in sets for clip in clips[dataset.name]]
-    tables.write(paths.CLIPS, tables.rows(tables.CLIPS, (clip for dataset in sets for clip in clips[dataset.name])))
-    tables.write(paths.TEXTS, tables.rows(tables.TEXTS, (_text(dataset, id) for dataset, id in each)))
-    tables.write(paths.LABELS, tables.rows(tables.LABELS, (_label(dataset, id) for dataset, id in each)))
-    ordered = sorted(refused, key=lambda one: (one["dataset"], one["file"], one["row"] or 0, one["message"]))
-    tables.write(paths.REFUSED, tables.rows(tables.REFUSED, ordered))
-    tables.write_json(paths.DATASETS, facts)
+    each = [(dataset, clip) for dataset in sets for clip in clips[dataset.name]]
+    tables.write(paths.CLIPS, tables.table_of(ClipRow, (clip for _, clip in each)))
+    tables.write(paths.TEXTS, tables.table_of(TextRow, (_text(dataset, clip.id) for dataset, clip in each)))
+    tables.write(paths.LABELS, tables.table_of(LabelRow, (_label(dataset, clip.id) for dataset, clip in each)))
+    ordered = sorted(refused, key=lambda one: (one.dataset, one.file, one.row or 0, one.message))
+    tables.write(paths.REFUSED, tables.table_of(RefusedRow, ordered))
+    tables.write_facts(paths.DATASETS, facts)
 
 
-def _text(dataset: Dataset, id: str) -> Record:
-    return {"dataset": dataset.name, "id": id, "language": dataset.description.language, **asdict(dataset.texts[id])}
+def _text(dataset: Dataset, id: str) -> TextRow:
+    found = dataset.texts[id]
+    language = dataset.description.language
+    return TextRow(
+        dataset=dataset.name, id=id, language=language, source=found.source, text=found.text, cues=found.cues
+    )
 
 
-def _label(dataset: Dataset, id: str) -> Record:
+def _label(dataset: Dataset, id: str) -> LabelRow:
     row = dataset.rows.get(id)
     named = {name: getattr(row, name) for name in ("label", *tables.UNIMODAL.values(), "annotation")} if row else {}
-    return {"dataset": dataset.name, "id": id, "split": dataset.splits.get(id), **named}
+    return LabelRow(dataset=dataset.name, id=id, split=dataset.splits.get(id), **named)
 
 
-def _facts(dataset: Dataset, every: Mapping[str, list[Record]]) -> Record:
-    """A data set's entry of datasets.json: what it is, and what its splits, or it and another data set, share."""
+def _facts(dataset: Dataset, every: Mapping[str, list[ClipRow]]) -> DatasetFacts:
+    """What a data set is, and what its splits, or it and another data set, share."""
     clips = every[dataset.name]
-    splits = {clip["id"]: dataset.splits[clip["id"]] for clip in clips if clip["id"] in dataset.splits}
-    return {
-        **dataset.description.model_dump(mode="json"),
-        "split": dataset.split,
-        "labelled": bool(splits),
-        "text_only": not any(clip.get("path") or clip["has_audio"] or clip["has_vision"] for clip in clips),
-        "shared_videos": shared({clip["id"]: clip["video_id"] for clip in clips}, splits),
-        "shared_texts": shared({clip["id"]: dataset.texts[clip["id"]].text for clip in clips}, splits),
-        "shared_contents": _shared_contents(_contents(clips), splits),
-        "elsewhere": dict(_elsewhere(dataset.name, every)),
-        "duplicates": _duplicates(clips),
-    }
+    splits = {clip.id: dataset.splits[clip.id] for clip in clips if clip.id in dataset.splits}
+    return DatasetFacts(
+        **dataset.description.model_dump() | {"split": dataset.split},
+        labelled=bool(splits),
+        text_only=not any(clip.path or clip.has_audio or clip.has_vision for clip in clips),
+        shared_videos=shared({clip.id: clip.video_id for clip in clips}, splits),
+        shared_texts=shared({clip.id: dataset.texts[clip.id].text for clip in clips}, splits),
+        shared_contents=_shared_contents(_contents(clips), splits),
+        elsewhere=dict(_elsewhere(dataset.name, every)),
+        duplicates=_duplicates(clips),
+    )
 
 
-def _contents(clips: list[Record]) -> dict[str, str]:
+def _contents(clips: list[ClipRow]) -> dict[str, str]:
     """The hash of each clip's file by id; a text alone has none."""
-    return {clip["id"]: clip["sha256"] for clip in clips if "path" in clip}
+    return {clip.id: clip.sha256 for clip in clips if clip.path and clip.sha256}
 
 
 def _shared_contents(contents: Mapping[str, str], splits: Mapping[str, str]) -> list[list[str]]:
@@ -178,7 +193,7 @@ def _shared_contents(contents: Mapping[str, str], splits: Mapping[str, str]) -> 
     return sorted(same.values())
 
 
-def _elsewhere(name: str, clips: Mapping[str, list[Record]]) -> Iterator[tuple[str, list[str]]]:
+def _elsewhere(name: str, clips: Mapping[str, list[ClipRow]]) -> Iterator[tuple[str, list[str]]]:
     """Another data set and the ids of this one's clips whose file, byte for byte, it holds too."""
     for other in sorted(clips.keys() - {name}):
         theirs = set(_contents(clips[other]).values())
@@ -186,28 +201,33 @@ def _elsewhere(name: str, clips: Mapping[str, list[Record]]) -> Iterator[tuple[s
             yield other, ids
 
 
-def _duplicates(clips: list[Record]) -> list[list[str]]:
+def _duplicates(clips: list[ClipRow]) -> list[list[str]]:
     """Ids of the clips that show the same segment of the same bytes."""
     same = defaultdict(list)
     for clip in clips:
-        if "path" in clip:
-            same[clip["sha256"], clip["start"], clip["end"]].append(clip["id"])
+        if clip.path:
+            same[clip.sha256, clip.start, clip.end].append(clip.id)
     return sorted(ids for ids in same.values() if len(ids) > 1)
 
 
-def _summary(clips: dict[str, list[Record]], counts: Counts, refused: list[Record]) -> str:
+def _summary(clips: dict[str, list[ClipRow]], counts: Counts, refused: list[RefusedRow]) -> str:
     sizes = ", ".join(f"{name} {len(records)} clips" for name, records in clips.items())
-    reasons = ", ".join(f"{reason} {n}" for reason, n in Counter(one["reason"] for one in refused).most_common())
+    reasons = ", ".join(f"{reason} {n}" for reason, n in Counter(one.reason for one in refused).most_common())
     what = f"{counts.computed} computed, {counts.cached} from cache, {counts.failed} failed"
-    degraded = sum(record["status"] == "degraded" for records in clips.values() for record in records)
+    degraded = sum(record.status == "degraded" for records in clips.values() for record in records)
     damage = f"{degraded} degraded, " if degraded else ""
     return f"ingest: {sizes}; {what}; {damage}{len(refused)} refused" + (f" ({reasons})" if reasons else "")
 
 
-def _leakage(facts: Mapping[str, Record]) -> Iterator[str]:
+def _leakage(facts: Mapping[str, DatasetFacts]) -> Iterator[str]:
     """A line for every data set whose splits share something, and for every two that do; nothing is refused for it."""
     for name, told in facts.items():
-        counts = {word: len(told[f"shared_{word}s"]) for word in ("video", "text", "content")}
+        shared_by: dict[str, Sequence[object]] = {
+            "video": told.shared_videos,
+            "text": told.shared_texts,
+            "content": told.shared_contents,
+        }
+        counts = {word: len(several) for word, several in shared_by.items()}
         if any(counts.values()):
             several = ", ".join(_counted(word, count) for word, count in counts.items() if count)
             lie = "lies" if sum(counts.values()) == 1 else "lie"
@@ -216,8 +236,8 @@ def _leakage(facts: Mapping[str, Record]) -> Iterator[str]:
                 f"{name}: leakage: {several} {lie} in more than one split ({paths.DATASETS} names them), so its figures may "
                 f"flatter. Give each to one split in label.csv{by_video if counts['video'] else ''}."
             )
-        for other, ids in told["elsewhere"].items():
-            if name < other and told["labelled"] and facts[other]["labelled"]:
+        for other, ids in told.elsewhere.items():
+            if name < other and told.labelled and facts[other].labelled:
                 yield (
                     f"{name}: leakage: {other} holds {_counted('clip', len(ids))} of it too, byte for byte ({paths.DATASETS} names "
                     "them). Remove them from one before a run of one is evaluated on the other."
@@ -228,10 +248,10 @@ def _counted(word: str, count: int) -> str:
     return f"1 {word}" if count == 1 else f"{count:,} {word}s"
 
 
-def _told(refused: list[Record]) -> Iterator[str]:
+def _told(refused: list[RefusedRow]) -> Iterator[str]:
     """The messages to print: of whole data sets all, of the rest the first few."""
-    yield from (one["message"] for one in refused if one["reason"] in ALWAYS_TOLD)
-    rest = [one["message"] for one in refused if one["reason"] not in ALWAYS_TOLD]
+    yield from (one.message for one in refused if one.kind in ALWAYS_TOLD)
+    rest = [one.message for one in refused if one.kind not in ALWAYS_TOLD]
     yield from rest[:TOLD]
     if more := len(rest[TOLD:]):
         yield f"… and {more} more: {paths.REFUSED}, {paths.REPORT / 'index.html'}"

@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from pipeline.datasets.description import Description
 from pipeline.datasets.folder import decoded
 from pipeline.datasets.refusal import CONTROL, Refusal, shown
-from pipeline.errors import DatasetError
+from pipeline.errors import DatasetError, Reason
 from pipeline.tables import NUMBER
 
 COLUMNS = (
@@ -173,7 +173,7 @@ def _file(cells: _Cells) -> str | None:
 
 def _refusal(file: Path, row: Row, column: str, found: str, wanted: str) -> Refusal:
     where = f"{file}, line {row.line}" + (f", column {column}" if column else "")
-    return Refusal(str(file), column or "cells", f"{where}: found {found}, {wanted}.", row.line, row.id)
+    return Refusal(str(file), Reason(column or Reason.CELLS), f"{where}: found {found}, {wanted}.", row.line, row.id)
 
 
 def _table(file: Path) -> tuple[list[str], list[tuple[int, list[str]]], list[Refusal]]:
@@ -186,7 +186,7 @@ def _table(file: Path) -> tuple[list[str], list[tuple[int, list[str]]], list[Ref
         if fault:
             where = f"line {first}" if first == last else f"lines {first} to {last}"
             message = f"{file}, {where}: found {fault}. {CSV_HELP}"
-            refused.append(Refusal(str(file), "cells", message, first))
+            refused.append(Refusal(str(file), Reason.CELLS, message, first))
         elif any(cell.strip() for cell in cells):
             lines.append((first, cells))
     line, names = lines.pop(0) if lines else (1, [])
@@ -246,4 +246,4 @@ def _misspelt(file: Path, line: int, header: list[str]) -> Iterator[Refusal]:
         close = get_close_matches(name.strip().casefold(), ours, 1, CLOSE)
         if close and name not in COLUMNS and (meant := ours[close[0]]) not in header:
             message = f"{file}, line {line}: found '{shown(name)}', expected '{meant}'; rename it, it is not read."
-            yield Refusal(str(file), "column", message, line)
+            yield Refusal(str(file), Reason.COLUMN, message, line)

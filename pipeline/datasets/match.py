@@ -10,6 +10,7 @@ from pipeline.datasets.folder import Video
 from pipeline.datasets.imported import Imported
 from pipeline.datasets.labels import Row
 from pipeline.datasets.refusal import Refusal, printable, shown
+from pipeline.errors import Reason
 
 OWN = "0"  # clip_id of a video that is one clip
 
@@ -74,7 +75,7 @@ class Matcher:
         for video in self.videos:
             if video.path not in used:
                 message = f"{printable(video.path)} has no row in label.csv. Add one, or remove the file."
-                self._refuse(video, *(video.fault or ("no row", message)))
+                self._refuse(video, *(video.fault or (Reason.NO_ROW, message)))
         return clips
 
     def _find(self, row: Row) -> list[Video]:
@@ -90,7 +91,7 @@ class Matcher:
             if len(videos) > 1:
                 several = ", ".join(printable(video.path) for video in videos)
                 self._refuse_row(
-                    row, "ambiguous", f"the clip may be {several}. Remove all but one, or name it in `file`"
+                    row, Reason.AMBIGUOUS, f"the clip may be {several}. Remove all but one, or name it in `file`"
                 )
             elif videos:
                 key = (row.video_id, row.clip_id) if row.id else self._keys[videos[0].path]
@@ -102,7 +103,7 @@ class Matcher:
                 fault = f"found {self._near(row)}, expected {wanted}. Add it, or remove the row"
                 if self.imported is not None:
                     fault = f"{self.folder}/features has no clip {row.id}. Remove the row, or import the data set again"
-                self._refuse_row(row, "no clip", fault)
+                self._refuse_row(row, Reason.NO_CLIP, fault)
 
     def _near(self, row: Row) -> str:
         """What lies there in place of a row's video."""
@@ -126,17 +127,17 @@ class Matcher:
     def _refuse_again(self, clip: Clip, first: Clip) -> None:
         if clip.row and first.row:
             reason = f"the id {clip.id} is line {first.row.line}'s already. Ids must be unique: rename or remove one"
-            self._refuse_row(clip.row, "duplicate id", reason)
+            self._refuse_row(clip.row, Reason.DUPLICATE_ID, reason)
         elif clip.video and first.video:
             message = f"{clip.video.path} has the key {clip.id}, as {first.video.path} has. Rename or remove one."
-            self._refuse(clip.video, "duplicate id", message, clip)
+            self._refuse(clip.video, Reason.DUPLICATE_ID, message, clip)
 
-    def _refuse(self, video: Video, reason: str, message: str, clip: Clip | None = None) -> None:
+    def _refuse(self, video: Video, reason: Reason, message: str, clip: Clip | None = None) -> None:
         line = clip.row.line if clip and clip.row else None
         id = printable(clip.id) if clip else None
         self.refused.append(Refusal(printable(self.folder / video.path), reason, message, line, id))
 
-    def _refuse_row(self, row: Row, reason: str, fault: str) -> None:
+    def _refuse_row(self, row: Row, reason: Reason, fault: str) -> None:
         file = self.folder / "label.csv"
         self.refused.append(Refusal(str(file), reason, f"{file}, line {row.line}: {fault}.", row.line, row.id))
 

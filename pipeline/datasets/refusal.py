@@ -3,6 +3,8 @@
 import re
 from dataclasses import dataclass
 
+from pipeline.errors import Reason
+
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 NOT_PRINTABLE = re.compile(
     r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]"
@@ -12,13 +14,14 @@ LONGEST = 100  # characters of a cell that a message quotes
 
 @dataclass(frozen=True)
 class Refusal:
-    """A file or a row that is not used. `reason` is a code to count by; the message says found, expected, remedy."""
+    """A file or a row that is not used. The message says found, expected, remedy; failure: as in MediaError."""
 
     file: str  # below the project's folder
-    reason: str
+    reason: Reason
     message: str
     row: int | None = None  # line of label.csv, its header being line 1
     id: str | None = None
+    failure: str = ""
 
 
 def printable(text: object) -> str:

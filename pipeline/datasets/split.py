@@ -11,6 +11,7 @@ from pydantic import model_validator
 
 from pipeline.datasets.match import Clip
 from pipeline.datasets.refusal import Refusal, shown
+from pipeline.errors import Reason
 from pipeline.params import Block
 from pipeline.tables import SPLITS
 
@@ -82,4 +83,4 @@ def _refusal(clip: Clip, file: Path) -> Refusal:
         f"{file}, line {line}, column mode: found {shown(found or 'nothing')}, expected train, valid or test. "
         "Fill it in, or write 'split: by_video' in dataset.yaml."
     )
-    return Refusal(str(file), "mode", message, line, clip.id)
+    return Refusal(str(file), Reason.MODE, message, line, clip.id)

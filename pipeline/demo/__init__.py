@@ -9,7 +9,6 @@ import shutil
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from pipeline.demo import plan
 from pipeline.demo.plan import Clip, Video
@@ -59,7 +58,7 @@ def _write_tables(folder: Path, videos: list[Video], withheld: set[int]) -> None
     (folder / "dataset.yaml").write_text(DESCRIPTION)
 
 
-def _label_row(video: Video, clip: Clip, withheld: bool) -> dict[str, Any]:
+def _label_row(video: Video, clip: Clip, withheld: bool) -> dict[str, object]:
     return {
         "video_id": video.video_id,
         "clip_id": clip.clip_id,
@@ -73,7 +72,7 @@ def _label_row(video: Video, clip: Clip, withheld: bool) -> dict[str, Any]:
     }
 
 
-def _truth_row(video: Video, clip: Clip) -> dict[str, Any]:
+def _truth_row(video: Video, clip: Clip) -> dict[str, object]:
     return {
         "video_id": video.video_id,
         "clip_id": clip.clip_id,
@@ -86,7 +85,7 @@ def _truth_row(video: Video, clip: Clip) -> dict[str, Any]:
     }
 
 
-def _write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+def _write_csv(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()

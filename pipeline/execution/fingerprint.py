@@ -21,6 +21,9 @@ from pipeline.files import sha256
 
 ROOT = Path(__file__).parents[2]
 ROOMS = ("app", "model", "pipeline", "rawmsa", "report", "stages")
+WITHOUT_EFFECT = frozenset(
+    {"model.training.gpus"}
+)  # says where work is done: no result depends on it, nor on what it needs
 OTHER_BINARY = {
     "imageio-ffmpeg": "IMAGEIO_FFMPEG_EXE"
 }  # by package, the variable that names another binary than its own
@@ -74,8 +77,8 @@ def versions(packages: Iterable[str]) -> dict[str, str]:
 
 
 @cache
-def closure(module: str) -> frozenset[str]:
-    """The modules of this project that a module needs, itself among them.
+def closure(module: str, without: frozenset[str] = frozenset()) -> frozenset[str]:
+    """The modules of this project that a module needs, itself among them, less `without` and what only these need.
 
     A package counts where a name is imported from its __init__.py, not where a module of it is imported.
     """
@@ -84,7 +87,7 @@ def closure(module: str) -> frozenset[str]:
     while due:
         name = due.pop()
         found.add(name)
-        due |= imports(name) - found
+        due |= imports(name) - found - without
     return frozenset(found)
 
 
@@ -122,7 +125,7 @@ def _source(module: str) -> _Source:
 
 
 def _needed(modules: tuple[str, ...]) -> list[str]:
-    return sorted({name for module in modules for name in closure(module)})
+    return sorted({name for module in modules for name in closure(module, WITHOUT_EFFECT)})
 
 
 def _imported(tree: ast.AST, package: str) -> Iterator[str]:

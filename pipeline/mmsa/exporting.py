@@ -18,7 +18,7 @@ from pipeline import paths, tables
 from pipeline.assemble import FRAMES
 from pipeline.errors import TableError
 from pipeline.mmsa.importing import SEPARATOR
-from pipeline.tables import SPLITS
+from pipeline.tables import SPLITS, Statistics, TrainingMetadata
 
 PROTOCOL = 4  # which every Python since 3.4 reads
 
@@ -38,30 +38,31 @@ def run(dataset: str, file: Path | None) -> None:
     print(f"export: {file}: {sizes}; {shapes}")
 
 
-def contents(table: pa.Table) -> dict[str, Any]:
+def contents(table: pa.Table) -> dict[str, dict[str, Any]]:
     """What the file holds: train, valid and test, and under `config` what was done. Raises TableError."""
-    metadata = tables.metadata(table)
+    metadata = tables.read_metadata(TrainingMetadata, table)
     splits = table["split"].to_pylist()
     if not set(SPLITS) <= set(splits):
         raise TableError(
-            f"{metadata['dataset']} has clips in {', '.join(sorted({s for s in splits if s})) or 'no split'}; MMSA needs "
+            f"{metadata.dataset} has clips in {', '.join(sorted({s for s in splits if s})) or 'no split'}; MMSA needs "
             "train, valid and test. Add labels (and a mode) to its label.csv, then: dvc repro assemble"
         )
     clips = {"text": [np.array(ids, np.int64) for ids in table["input_ids"].to_pylist()]}
-    clips |= {modality: _frames(table, modality, metadata) for modality in FRAMES}
+    clips |= {modality: _frames(table, modality, (metadata.statistics or {})[modality]) for modality in FRAMES}
     longest = {modality: _longest([len(x) for x in arrays]) for modality, arrays in clips.items()}
-    if metadata["policy"]["aligned"]:
+    if metadata.policy.aligned:
         longest = dict.fromkeys(longest, longest["text"])
     start = next((ids[0] for ids in clips["text"] if len(ids)), 0)  # [CLS]
     clips["text"] = [ids if len(ids) else np.array([start]) for ids in clips["text"]]
     rows = {split: [row for row, found in enumerate(splits) if found == split] for split in SPLITS}
-    kept = {key: metadata[key] for key in ("dataset", "columns", "statistics", "extraction", "policy", "encoder")}
+    described = metadata.content()
+    kept = {key: described[key] for key in ("dataset", "columns", "statistics", "extraction", "policy", "encoder")}
     return {**{split: _split(table, rows[split], clips, longest) for split in SPLITS}, "config": kept}
 
 
 def _split(
     table: pa.Table, rows: list[int], clips: dict[str, list[np.ndarray]], longest: dict[str, int]
-) -> dict[str, Any]:
+) -> dict[str, object]:
     found = table.select(["id", "transcript", "label", *tables.UNIMODAL.values()]).take(rows)
     labels = found["label"].to_numpy()
     human = {name: found[name].to_numpy() for name in tables.UNIMODAL.values()}
@@ -78,11 +79,11 @@ def _split(
     }
 
 
-def _frames(table: pa.Table, modality: str, metadata: dict[str, Any]) -> list[np.ndarray]:
+def _frames(table: pa.Table, modality: str, statistics: Statistics) -> list[np.ndarray]:
     """Each clip's frames as a batch holds them; one frame of zeros where there are none."""
     if modality not in table.column_names:
         return [np.zeros((1, 1), np.float32)] * len(table)
-    mean, std = (np.array(metadata["statistics"][modality][name], np.float32) for name in ("mean", "std"))
+    mean, std = (np.array(values, np.float32) for values in (statistics.mean, statistics.std))
     frames = [(tables.sequence(cell) - mean) / std for cell in table[modality]]
     return [np.nan_to_num(x, nan=0.0) if len(x) else np.zeros((1, len(mean)), np.float32) for x in frames]
 

@@ -14,14 +14,15 @@ import numpy as np
 import pyarrow as pa
 import yaml
 
-from pipeline import feature_shards, paths, tables
+from pipeline import paths, tables
 from pipeline.assemble import FRAMES
 from pipeline.datasets import description, folder
 from pipeline.errors import DatasetError
 from pipeline.files import sha256
 from pipeline.mmsa import pickles
 from pipeline.mmsa.pickles import Array
-from pipeline.tables import IMPORTED, SPLITS, Frames
+from pipeline.tables import IMPORTED, SPLITS, Column, FeatureMetadata, FeatureRow, Frames, TokensRow
+from pipeline.text import NO_WORD
 
 SEPARATOR = "$_$"  # between video_id and clip_id
 TABLE_2 = {"mosi": (1284, 229, 686), "mosei": (16326, 1871, 4659), "sims": (1368, 456, 457)}  # of the paper
@@ -77,7 +78,7 @@ class Clip:
         return f"{self.video_id}/{self.clip_id}"
 
 
-def run(file: Path, dataset: str, told: dict[str, Any]) -> None:
+def run(file: Path, dataset: str, told: dict[str, object]) -> None:
     """Make data/raw/<dataset> of an MMSA file and print what it holds. Raises DatasetError; then nothing is left behind.
 
     told: the keys of dataset.yaml that the data set's name does not tell.
@@ -111,7 +112,7 @@ def _check(file: Path, dataset: str, target: Path) -> None:
         raise DatasetError(f"{target} is there already. Remove it, or choose another --dataset.")
 
 
-def _split(file: Path, name: str, content: Any) -> Split:
+def _split(file: Path, name: str, content: object) -> Split:
     """One split, checked: what is needed is there, as much of each field as there are ids."""
     found = content.get(name) if isinstance(content, dict) else None
     if not isinstance(found, dict):
@@ -143,7 +144,7 @@ def _column(file: Path, split: str, field: str, values: Any) -> list[Any]:
         raise DatasetError(f"{file}: {split}: {field} is no list or array of one {kind} a clip.") from None
 
 
-def _string(value: Any) -> str:
+def _string(value: object) -> str:
     """As UTF-8 can hold it: half of a surrogate pair becomes a question mark. Raises TypeError for a container."""
     if not isinstance(value, str | bytes | int | float):
         raise TypeError(type(value).__name__)
@@ -220,7 +221,7 @@ def _row(clip: Clip) -> dict[str, str]:
     }
 
 
-def _cell(value: Any) -> str:
+def _cell(value: str | float) -> str:
     """A number in the fewest digits that give it back in float32, the field's own; empty where it is no number."""
     if isinstance(value, str):
         return value
@@ -230,51 +231,51 @@ def _cell(value: Any) -> str:
 def _write_features(part: Path, clips: list[Clip], splits: list[Split], sha256: str) -> None:
     modalities = [modality for modality in tables.MODALITIES if all(modality in split.sequences for split in splits)]
     for modality in modalities:
-        metadata = {
-            "modality": modality,
-            "extractor": IMPORTED,
-            "library": "MMSA file",
-            "asset_sha256": sha256,
-        }
+        made = {"modality": modality, "extractor": IMPORTED, "library": "MMSA file", "asset_sha256": sha256}
         target = part / "features" / f"{modality}.parquet"
         if modality == "text":
-            tables.write_groups(target, tables.TOKENS, _token_groups(clips), metadata)
+            tables.write_groups(target, tables.TOKENS, _token_groups(clips), made)
             continue
         widths = [split.sequences[modality].shape[2] for split in splits]
         if len(set(widths)) > 1:
             raise DatasetError(f"The splits have {widths} columns of {modality}, expected one number of them.")
         aligned = all(split.lengths[modality] == split.lengths.get("text") for split in splits)
-        columns = [{"name": f"{modality}_{i}", "unit": "", "kind": "value"} for i in range(widths[0])]
-        described = {**metadata, "params": {"aligned": aligned}, "rate_hz": None, "columns": columns}
+        columns = [Column(f"{modality}_{i}", "") for i in range(widths[0])]
+        described = FeatureMetadata(**made, params={"aligned": aligned}, rate_hz=None, columns=columns)
         groups = _frame_groups(modality, clips, widths[0])
-        tables.write_groups(target, tables.features_schema(widths[0]), groups, described)
+        tables.write_groups(target, tables.features_schema(widths[0]), groups, described.content())
 
 
 def _token_groups(clips: list[Clip]) -> Iterator[pa.Table]:
     for start in range(0, len(clips), CHUNK):
         chunk = clips[start : start + CHUNK]
-        yield tables.rows(tables.TOKENS, (_token_row(clip.id, clip.split.tokens(clip.index)) for clip in chunk))
+        yield tables.table_of(TokensRow, (_token_row(clip.id, clip.split.tokens(clip.index)) for clip in chunk))
 
 
-def _token_row(id: str, ids: np.ndarray) -> dict[str, Any]:
-    same = {"attention_mask": [1] * len(ids), "token_type_ids": [0] * len(ids), "word": [-1] * len(ids)}
-    return {"id": id, "input_ids": ids.tolist(), **same}
+def _token_row(id: str, ids: np.ndarray) -> TokensRow:
+    count = len(ids)
+    return TokensRow(
+        id=id,
+        input_ids=ids.tolist(),
+        attention_mask=[1] * count,
+        token_type_ids=[0] * count,
+        word=[NO_WORD] * count,
+    )
 
 
 def _frame_groups(modality: str, clips: list[Clip], width: int) -> Iterator[pa.Table]:
     """Row groups of about tables.ROW_GROUP_BYTES."""
-    records: list[dict[str, Any]] = []
+    rows: list[FeatureRow] = []
     size = 0
     for clip in clips:
         frames = clip.split.frames(modality, clip.index)
-        status = "ok" if len(frames.x) else "absent"
-        records.append({"id": clip.id, "status": status, "reason": None, "frames": frames})
+        rows.append(FeatureRow(clip.id, "ok" if len(frames.x) else "absent", frames))
         size += frames.x.nbytes
-        if size >= tables.ROW_GROUP_BYTES or len(records) == CHUNK:
-            yield feature_shards.table(records, width)
-            records, size = [], 0
-    if records:
-        yield feature_shards.table(records, width)
+        if size >= tables.ROW_GROUP_BYTES or len(rows) == CHUNK:
+            yield tables.feature_table(rows, width)
+            rows, size = [], 0
+    if rows:
+        yield tables.feature_table(rows, width)
 
 
 def _summary(dataset: str, splits: list[Split], again: list[str]) -> str:

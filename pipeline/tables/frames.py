@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.flags import Flag, Flagged
+
 
 @dataclass(frozen=True)
 class Clip:
@@ -35,16 +37,16 @@ class Frames:
 
     times: (T,) seconds of the clip, rising, NaN where they are not known (imported features); x: (T, D) float32, finite where mask holds;
     mask: (T,) bool, False where the frame is there but has nothing to say (no face);
-    flags: what is odd about the clip, in words.
+    flags: what is odd about the clip.
     """
 
     times: np.ndarray
     x: np.ndarray
     mask: np.ndarray
-    flags: tuple[str, ...] = ()
+    flags: tuple[Flagged, ...] = ()
 
     @classmethod
-    def none(cls, width: int, *flags: str) -> "Frames":
+    def none(cls, width: int, *flags: Flagged) -> "Frames":
         """A clip that lacks this modality."""
         return cls(np.zeros(0), np.zeros((0, width), np.float32), np.zeros(0, bool), flags)
 
@@ -54,16 +56,17 @@ class Frames:
             x = self.x.astype(np.float32)
         finite = np.isfinite(x).all(axis=1)
         mask = self.mask & finite
-        flags = self.flags if finite.all() else (*self.flags, "frames that are not finite")
+        flags = self.flags if finite.all() else (*self.flags, Flagged(Flag.FRAMES_NOT_FINITE))
         return Frames(self.times, np.where(mask[:, None], x, np.float32(0)), mask, flags)
 
     def save(self, file: Path) -> None:
         """To an entry of the cache."""
+        flags = np.array([str(flagged) for flagged in self.flags], dtype=str)
         with file.open("wb") as opened:
-            np.savez(opened, times=self.times, x=self.x, mask=self.mask, flags=np.array(self.flags, dtype=str))
+            np.savez(opened, times=self.times, x=self.x, mask=self.mask, flags=flags)
 
     @classmethod
     def load(cls, file: Path) -> "Frames":
         """What `save` wrote."""
         with np.load(file) as entry:
-            return cls(entry["times"], entry["x"], entry["mask"], tuple(entry["flags"].tolist()))
+            return cls(entry["times"], entry["x"], entry["mask"], tuple(map(Flagged.parse, entry["flags"].tolist())))

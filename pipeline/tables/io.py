@@ -6,7 +6,7 @@ import shutil
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict, cast
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +22,16 @@ HIDDEN = f".{TABLE}"  # the same while shards are written: until the last is, no
 ROW_GROUP_BYTES = 1 << 20  # raw bytes: a random clip costs about a millisecond
 
 
+class Shard(TypedDict):
+    """What is noted of a shard: its first clip's id and its key; of a training table, beside these, which modalities have
+    frames, and the moments of its training clips' frames."""
+
+    first: str
+    key: str
+    frames: NotRequired[dict[str, bool]]
+    moments: NotRequired[dict[str, dict[str, list[float]]]]
+
+
 def sequences(arrays: Iterable[np.ndarray], width: int) -> pa.Array:
     """(T_i, width) arrays -> one list<fixed_size_list<float32>[width]> array, without a copy a frame."""
     arrays = [np.asarray(x, np.float32).reshape(-1, width) for x in arrays]
@@ -32,23 +42,24 @@ def sequences(arrays: Iterable[np.ndarray], width: int) -> pa.Array:
     return pa.ListArray.from_arrays(pa.array(offsets), frames, type=pa.list_(pa.list_(element, width)))
 
 
-def sequence(value: Any) -> np.ndarray:
+def sequence(value: pa.ListScalar) -> np.ndarray:
     """One cell of such a column (a ListScalar) as a (T, width) array, without a copy; read-only."""
     frames = value.values
     if frames is None or not len(frames):
         return np.zeros((0, value.type.value_type.list_size), np.float32)
-    return frames.flatten().to_numpy(zero_copy_only=True).reshape(len(frames), -1)
+    found: np.ndarray = frames.flatten().to_numpy(zero_copy_only=True).reshape(len(frames), -1)
+    return found
 
 
-def rows(schema: pa.Schema, records: Iterable[Mapping[str, Any]]) -> pa.Table:
+def rows(schema: pa.Schema, records: Iterable[Mapping[str, object]]) -> pa.Table:
     return pa.Table.from_pylist([dict(record) for record in records], schema=schema)
 
 
-def with_metadata(table: pa.Table, metadata: Mapping[str, Any]) -> pa.Table:
+def with_metadata(table: pa.Table, metadata: Mapping[str, object]) -> pa.Table:
     return table.replace_schema_metadata({METADATA: _json(metadata)})
 
 
-def write(path: Path, table: pa.Table, metadata: Mapping[str, Any] | None = None) -> None:
+def write(path: Path, table: pa.Table, metadata: Mapping[str, object] | None = None) -> None:
     """Parquet, atomically, the same bytes for the same content. The last column may hold frames."""
     kept = with_metadata(table, metadata or {})
     per_clip = max(kept.nbytes // max(len(kept), 1), 1)
@@ -58,7 +69,7 @@ def write(path: Path, table: pa.Table, metadata: Mapping[str, Any] | None = None
     part.replace(path)
 
 
-def write_groups(path: Path, schema: pa.Schema, groups: Iterable[pa.Table], metadata: Mapping[str, Any]) -> None:
+def write_groups(path: Path, schema: pa.Schema, groups: Iterable[pa.Table], metadata: Mapping[str, object]) -> None:
     """The same as `write`, of tables that come one after the other: each is a row group (ROW_GROUP_BYTES is a good size)."""
     part = part_of(path)
     with pq.ParquetWriter(part, schema.with_metadata({METADATA: _json(metadata)}), **_options(schema)) as writer:
@@ -112,12 +123,12 @@ def _first(file: Path) -> str:
     return str(shard(file)["first"])
 
 
-def shard(file: Path) -> dict[str, Any]:
-    """What is noted of a shard: `first`, its first clip's id, its `key`, and what else its writer noted. Raises TableError."""
+def shard(file: Path) -> Shard:
+    """What is noted of a shard. Raises TableError."""
     noted = _metadata(file).get(SHARD)
     if noted is None:
         raise TableError(f"{file} is no shard of this version. Delete its folder, then: dvc repro")
-    return dict(noted)
+    return cast(Shard, noted)
 
 
 def whole(file: Path, key: str) -> bool:
@@ -150,7 +161,7 @@ def _metadata(file: Path) -> dict[str, Any]:
         raise TableError(f"{file} is damaged ({error}). Delete it, then: dvc repro") from None
 
 
-def write_arrow(path: Path, table: pa.Table, metadata: Mapping[str, Any]) -> None:
+def write_arrow(path: Path, table: pa.Table, metadata: Mapping[str, object]) -> None:
     """Arrow IPC, uncompressed, one record batch, atomically."""
     kept = with_metadata(table, metadata).combine_chunks()
     part = part_of(path)
@@ -159,7 +170,7 @@ def write_arrow(path: Path, table: pa.Table, metadata: Mapping[str, Any]) -> Non
     part.replace(path)
 
 
-def write_table(folder: Path, shards: Iterable[pa.Table], metadata: Mapping[str, Any]) -> None:
+def write_table(folder: Path, shards: Iterable[pa.Table], metadata: Mapping[str, object]) -> None:
     """A training table of these shards, one after the other, so that no two are held at once."""
     names = []
     for number, table in enumerate(shards):
@@ -168,7 +179,7 @@ def write_table(folder: Path, shards: Iterable[pa.Table], metadata: Mapping[str,
     describe_table(folder, {name: sha256(folder / f"{name}.arrow") for name in names}, metadata)
 
 
-def describe_table(folder: Path, shards: Mapping[str, str], metadata: Mapping[str, Any]) -> None:
+def describe_table(folder: Path, shards: Mapping[str, str], metadata: Mapping[str, object]) -> None:
     """Say which shards (name and sha256, in order) make a training table, and what holds for all of it.
 
     What is no longer of it is removed.
@@ -208,7 +219,7 @@ def _mapped(file: Path) -> pa.Table:
         raise TableError(f"{file} is damaged ({error}). Delete it, then: dvc repro assemble") from None
 
 
-def write_json(path: Path, content: Any) -> None:
+def write_json(path: Path, content: object) -> None:
     part = part_of(path)
     part.write_text(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
     part.replace(path)
@@ -244,7 +255,7 @@ def by_dataset(table: pa.Table) -> Iterator[tuple[str, list[dict[str, Any]]]]:
     yield from sorted(groups.items())
 
 
-def _options(schema: pa.Schema) -> dict[str, Any]:
+def _options(schema: pa.Schema) -> dict[str, object]:
     """How every Parquet file is written."""
     return {
         "compression": "zstd",
@@ -260,7 +271,7 @@ def part_of(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}.part")
 
 
-def _json(content: Mapping[str, Any]) -> bytes:
+def _json(content: Mapping[str, object]) -> bytes:
     return json.dumps(content, sort_keys=True, ensure_ascii=False).encode()
 
 

@@ -7,34 +7,47 @@ is added or removed changes its own shard (or splits it, or joins two) and leave
 
 from collections.abc import Sequence
 from hashlib import sha256
-from typing import Any
+from typing import Protocol, TypeVar
 
 MEAN = 64  # clips of a shard
 LONGEST = 1200.0  # seconds of its clips: 35 MB of acoustic frames, 220 MB of the whole mesh at 30 frames a second
 MOST = 256  # clips
 
 
-def split(clips: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
-    """Rows of clips.parquet of one data set -> its shards; one, of no clips, where there are none."""
-    found: list[list[dict[str, Any]]] = [[]]
+class Clip(Protocol):
+    """A row of clips.parquet; what of it a shard's borders depend on."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def seconds(self) -> float | None: ...
+
+
+C = TypeVar("C", bound=Clip)
+
+
+def split(clips: Sequence[C]) -> list[list[C]]:
+    """The clips of one data set -> its shards; one, of no clips, where there are none."""
+    found: list[list[C]] = [[]]
     seconds = 0.0
-    for row in clips:
-        length = row["seconds"] or 0.0
+    for clip in clips:
+        length = clip.seconds or 0.0
         full = len(found[-1]) == MOST or seconds + length > LONGEST
-        if found[-1] and (full or _ends(found[-1][-1]["id"])):
+        if found[-1] and (full or _ends(found[-1][-1].id)):
             found.append([])
             seconds = 0.0
-        found[-1].append(row)
+        found[-1].append(clip)
         seconds += length
     return found
 
 
-def first(clips: Sequence[dict[str, Any]]) -> str:
+def first(clips: Sequence[Clip]) -> str:
     """The id that a shard is sorted by."""
-    return str(clips[0]["id"]) if clips else ""
+    return clips[0].id if clips else ""
 
 
-def name(clips: Sequence[dict[str, Any]]) -> str:
+def name(clips: Sequence[Clip]) -> str:
     """Of a shard's file: as long as its first clip stays, so does it."""
     return sha256(first(clips).encode()).hexdigest()[:16]
 

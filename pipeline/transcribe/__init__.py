@@ -10,35 +10,32 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from pipeline import assets, media, params, paths, tables
 from pipeline.execution import cache, workers
 from pipeline.execution.fingerprint import Fingerprint
+from pipeline.flags import Flag, Flagged
+from pipeline.tables import ClipRow, TextRow, TranscriptMetadata, TranscriptRow, Word
 from pipeline.transcribe import recogniser
 from pipeline.transcribe.recogniser import Heard, Params
-from pipeline.transcribe.words import Word, align, split, spread, untimed
-
-FAILED = "recognition failed"
-
-Row = dict[str, Any]  # of tables.CLIPS, TEXTS or TRANSCRIPTS
+from pipeline.transcribe.words import align, split, spread, untimed
 
 
 @dataclass(frozen=True)
 class Task:
     """One clip to hear, and the key of its entry in the cache."""
 
-    clip: Row
-    text: Row
+    clip: ClipRow
+    text: TextRow
     options: Params
     threads: int
     key: str
 
 
-def transcribe(clip: Row, text: Row, options: Params, threads: int) -> Row:
-    """The transcript of one clip from its rows of tables.CLIPS and TEXTS, without the cache: what predict calls.
+def transcribe(clip: ClipRow, text: TextRow, options: Params, threads: int) -> TranscriptRow:
+    """The transcript of one clip, without the cache: what predict calls.
 
     Raises MediaError, AssetError.
     """
@@ -48,43 +45,45 @@ def transcribe(clip: Row, text: Row, options: Params, threads: int) -> Row:
     return transcript(clip, text, heard, options)
 
 
-def wanted(text: Row, options: Params) -> bool:
+def wanted(text: TextRow, options: Params) -> bool:
     """Whether a clip has to be heard: for its words, or for the times of written words without cues."""
-    return not _written(text) or (options.word_times and not text["cues"])
+    return not _written(text) or (options.word_times and not text.cues)
 
 
-def obstacle(clip: Row, text: Row, options: Params) -> Heard | None:
+def obstacle(clip: ClipRow, text: TextRow, options: Params) -> Heard | None:
     """Nothing heard, and why, where a clip cannot be heard; None where it can."""
-    if clip["path"] is None:
-        return Heard.nothing("no media")
-    if not clip["has_audio"]:
-        return Heard.nothing("no sound")
-    reason = recogniser.obstacle(text["language"], options)
-    return Heard.nothing(reason) if reason else None
+    if clip.path is None:
+        return Heard.nothing(Flagged(Flag.NO_MEDIA))
+    if not clip.has_audio:
+        return Heard.nothing(Flagged(Flag.NO_SOUND))
+    reason = recogniser.obstacle(text.language, options)
+    return Heard.nothing(Flagged(reason)) if reason else None
 
 
-def transcript(clip: Row, text: Row, heard: Heard | None, options: Params) -> Row:
-    """The row of tables.TRANSCRIPTS. Written words come before heard ones; heard is None where it was not wanted."""
+def transcript(clip: ClipRow, text: TextRow, heard: Heard | None, options: Params) -> TranscriptRow:
+    """Written words come before heard ones; heard is None where it was not wanted."""
     words = _written(text)
-    source, spoken, flags = (text["source"], _spoken(text), []) if words else ("none", "", [])
+    flags: tuple[Flagged, ...] = ()
+    source, spoken = (text.source or "none", _spoken(text)) if words else ("none", "")
     if heard and heard.words and words:
-        words = align([word["word"] for word in words], heard.words, clip["seconds"])
+        words = align([word.word for word in words], heard.words, clip.seconds or 0.0)
     elif heard and heard.words:
         source, spoken, words = "recogniser", heard.spoken, heard.words
     elif heard:
-        flags = ["no word times" if words else "no transcript", heard.obstacle or "nothing heard"]
-    probabilities = [word["probability"] for word in words if word["probability"] is not None]
-    return {
-        "id": clip["id"],
-        "text": " ".join(word["word"] for word in words),
-        "spoken": spoken,
-        "source": source,
-        "model": options.recogniser if heard and not heard.obstacle else None,
-        "confidence": float(np.mean(probabilities)) if probabilities else None,
-        "no_speech": heard.no_speech if heard else None,
-        "words": words,
-        "flags": flags,
-    }
+        missing = Flagged(Flag.NO_WORD_TIMES if words else Flag.NO_TRANSCRIPT)
+        flags = (missing, heard.obstacle or Flagged(Flag.NOTHING_HEARD))
+    probabilities = [word.probability for word in words if word.probability is not None]
+    return TranscriptRow(
+        id=clip.id,
+        text=" ".join(word.word for word in words),
+        spoken=spoken,
+        source=source,
+        model=options.recogniser if heard and not heard.obstacle else None,
+        confidence=float(np.mean(probabilities)) if probabilities else None,
+        no_speech=heard.no_speech if heard else None,
+        words=words,
+        flags=flags,
+    )
 
 
 def run(options: Params, part: cache.Part | None = None) -> None:
@@ -93,35 +92,37 @@ def run(options: Params, part: cache.Part | None = None) -> None:
 
     Raises StageError where more clips fail than limits.max_failed_fraction allows, AssetError.
     """
-    clips = tables.read(paths.CLIPS).to_pylist()
-    texts = {(row["dataset"], row["id"]): row for row in tables.read(paths.TEXTS).to_pylist()}
-    pairs = [(clip, texts[clip["dataset"], clip["id"]]) for clip in clips]
+    clips = tables.read_rows(ClipRow, paths.CLIPS)
+    texts = {(text.dataset, text.id): text for text in tables.read_rows(TextRow, paths.TEXTS)}
+    pairs = [(clip, texts[clip.dataset, clip.id]) for clip in clips]
     heard, effort = _hear_all(pairs, options, part)
     if part:
         print(f"transcribe: part {part.number} of {part.of}: {effort}")
         return
-    datasets: dict[str, list[Row]] = {}
+    datasets: dict[str, list[TranscriptRow]] = {}
+    languages: dict[str, str] = {}
     for (clip, text), result in zip(pairs, heard, strict=True):
-        datasets.setdefault(clip["dataset"], []).append(transcript(clip, text, result, options))
+        datasets.setdefault(clip.dataset, []).append(transcript(clip, text, result, options))
+        languages.setdefault(clip.dataset, text.language)
     for name, rows in datasets.items():
-        language = next(text["language"] for clip, text in pairs if clip["dataset"] == name)
-        table = tables.rows(tables.TRANSCRIPTS, rows)
-        tables.write(paths.transcripts(name), table, {"dataset": name, "language": language})
+        metadata = TranscriptMetadata(dataset=name, language=languages[name])
+        tables.write(paths.transcripts(name), tables.table_of(TranscriptRow, rows), metadata.content())
     tables.keep_only(paths.TRANSCRIPTS, [paths.transcripts(name).name for name in datasets])
-    sources = Counter(row["source"] for rows in datasets.values() for row in rows)
+    sources = Counter(row.source for rows in datasets.values() for row in rows)
     print(f"transcribe: {len(clips)} clips: {_listed(sources)}; {effort}")
-    unheard = sum(result is not None and result.obstacle == recogniser.NOT_INSTALLED for result in heard)
+    obstacles = Counter(result.obstacle.flag for result in heard if result and result.obstacle)
+    unheard = obstacles[Flag.NOT_INSTALLED]
     if unheard:
         print(
             f'transcribe: speech recognition is missing for {unheard} of them. Install it with: pip install -e ".[asr]", '
             "then: dvc repro --force --single-item transcribe && dvc repro"
         )
-    if any(result is not None and (result.obstacle or "").startswith(FAILED) for result in heard):
+    if obstacles[Flag.RECOGNITION_FAILED]:
         print("transcribe: try the failed clips again with: rawmsa retry-failed")
 
 
 def _hear_all(
-    pairs: Sequence[tuple[Row, Row]], options: Params, part: cache.Part | None
+    pairs: Sequence[tuple[ClipRow, TextRow]], options: Params, part: cache.Part | None
 ) -> tuple[list[Heard | None], str]:
     """What was heard of each clip, None where that was not wanted; and what it took, in words."""
     heard = [obstacle(clip, text, options) if wanted(text, options) else None for clip, text in pairs]
@@ -140,8 +141,8 @@ def _hear_all(
     tasks = [Task(*pairs[index], options, threads, key) for key, index in missing.items()]
     failures = _compute(tasks, threads, sum(key not in missing for key in keys.values()))
     for index, key in keys.items():
-        failed = key in failures
-        heard[index] = Heard.nothing(f"{FAILED}: {failures[key]}") if failed else _load(store.made(key))
+        failed = Flagged(Flag.RECOGNITION_FAILED, reason=failures[key]) if key in failures else None
+        heard[index] = Heard.nothing(failed) if failed else _load(store.made(key))
     effort = f"{len(missing) - len(failures)} computed, {len(keys) - len(missing)} from cache, {len(failures)} failed"
     return heard, effort + (f" ({_listed(Counter(failures.values()))})" if failures else "")
 
@@ -169,18 +170,19 @@ def _keep(task: Task) -> int:
         return part.write_text(json.dumps(asdict(heard), ensure_ascii=False))
 
 
-def _listen(clip: Row, text: Row, options: Params, threads: int) -> Heard:
-    sound = media.sound(Path(clip["path"]), clip["start"], clip["end"])
-    return recogniser.hear(sound, text["language"], options, threads)
+def _listen(clip: ClipRow, text: TextRow, options: Params, threads: int) -> Heard:
+    sound = media.sound(Path(clip.path or ""), clip.start, clip.end)
+    return recogniser.hear(sound, text.language, options, threads)
 
 
 def _load(path: Path) -> Heard:
-    return Heard(**json.loads(path.read_text()))
+    found = json.loads(path.read_text())
+    return Heard([Word(**word) for word in found["words"]], found["spoken"], found["no_speech"])
 
 
-def _key(clip: Row, text: Row, options: Params) -> str:
-    segment = {name: clip[name] for name in ("sha256", "start", "end")}
-    return _fingerprint(options).key(**segment, language=text["language"])
+def _key(clip: ClipRow, text: TextRow, options: Params) -> str:
+    segment = {"sha256": clip.sha256, "start": clip.start, "end": clip.end}
+    return _fingerprint(options).key(**segment, language=text.language)
 
 
 @lru_cache
@@ -191,15 +193,15 @@ def _fingerprint(options: Params) -> Fingerprint:
     return Fingerprint(("pipeline.media", "pipeline.transcribe.recogniser"), params, {"recogniser": model})
 
 
-def _written(text: Row) -> list[Word]:
+def _written(text: TextRow) -> list[Word]:
     """The words of the label file or the sidecar, with times where it has cues."""
-    if text["cues"]:
-        return [word for cue in text["cues"] for word in spread(split(cue["text"]), cue["start"], cue["end"])]
-    return untimed(split(text["text"] or ""))
+    if text.cues:
+        return [word for cue in text.cues for word in spread(split(cue.text), cue.start, cue.end)]
+    return untimed(split(text.text or ""))
 
 
-def _spoken(text: Row) -> str:
-    return text["text"] or " ".join(cue["text"] for cue in text["cues"])
+def _spoken(text: TextRow) -> str:
+    return text.text or " ".join(cue.text for cue in text.cues)
 
 
 def _listed(counts: Counter[str]) -> str:

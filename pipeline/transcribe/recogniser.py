@@ -12,11 +12,12 @@ from pydantic import PositiveInt
 from pipeline import assets
 from pipeline.blocks import Block
 from pipeline.errors import AssetError
-from pipeline.transcribe.words import Word, timed
+from pipeline.flags import Flag, Flagged
+from pipeline.tables.spoken import Word
+from pipeline.transcribe.words import timed
 
 LIBRARIES = ("faster-whisper", "ctranslate2")
 NONE = "none"
-NOT_INSTALLED = "speech recognition is not installed"
 
 
 class Params(Block):
@@ -36,10 +37,10 @@ class Heard:
     words: list[Word]
     spoken: str  # as the recogniser writes it
     no_speech: float | None  # its probability that nobody speaks, the highest; None: the sound holds no voice
-    obstacle: str | None = None  # why it could not listen
+    obstacle: Flagged | None = None  # why it could not listen
 
     @classmethod
-    def nothing(cls, obstacle: str) -> "Heard":
+    def nothing(cls, obstacle: Flagged) -> "Heard":
         return cls([], "", None, obstacle)
 
 
@@ -65,13 +66,13 @@ def hear(sound: np.ndarray, language: str, options: Params, threads: int) -> Hea
     )
 
 
-def obstacle(language: str, options: Params) -> str | None:
+def obstacle(language: str, options: Params) -> Flag | None:
     """Why this recogniser hears no clip in this language; None where it does."""
     if options.recogniser == NONE:
-        return "no recogniser"
+        return Flag.NO_RECOGNISER
     if options.recogniser == assets.PACKAGED and language != "en":
-        return "the packaged recogniser hears English only"
-    return None if find_spec("faster_whisper") else NOT_INSTALLED
+        return Flag.ENGLISH_ONLY
+    return None if find_spec("faster_whisper") else Flag.NOT_INSTALLED
 
 
 @cache

@@ -2,12 +2,13 @@
 
 import unicodedata
 from collections.abc import Sequence
+from dataclasses import replace
 from difflib import SequenceMatcher
-from typing import Any
 
 import numpy as np
 
-Word = dict[str, Any]  # a tables.WORD
+from pipeline.tables.spoken import Word
+
 APOSTROPHES = dict.fromkeys(map(ord, "'’‘ʼ`´＇"))
 
 
@@ -27,24 +28,23 @@ def split(text: str) -> list[str]:
 
 
 def untimed(words: Sequence[str]) -> list[Word]:
-    return [_word(word, None, None, interpolated=False) for word in words]
+    return [Word(word) for word in words]
 
 
 def timed(word: str, start: float, end: float, probability: float) -> list[Word]:
     """A heard word, normalised; "9.5" is two words, which share its time."""
     parts = split(word)
     if len(parts) == 1:
-        return [{**_word(parts[0], start, end, interpolated=False), "probability": probability}]
-    return [{**part, "probability": probability} for part in spread(parts, start, end)]
+        return [Word(parts[0], start, end, probability)]
+    return [replace(part, probability=probability) for part in spread(parts, start, end)]
 
 
 def spread(words: Sequence[str], start: float, end: float) -> list[Word]:
     """The words share the time from start to end (seconds) by their length, flagged as interpolated."""
     letters = np.cumsum([0, *map(len, words)])
-    times = start + letters / max(letters[-1], 1) * max(end - start, 0.0)
-    return [
-        _word(word, *times[[place, place + 1]].round(3).tolist(), interpolated=True) for place, word in enumerate(words)
-    ]
+    times = (start + letters / max(letters[-1], 1) * max(end - start, 0.0)).round(3).tolist()
+    parts = zip(words, times[:-1], times[1:], strict=True)
+    return [Word(word, first, last, interpolated=True) for word, first, last in parts]
 
 
 def align(words: Sequence[str], heard: Sequence[Word], seconds: float) -> list[Word]:
@@ -54,18 +54,23 @@ def align(words: Sequence[str], heard: Sequence[Word], seconds: float) -> list[W
     between its neighbours; both are flagged as interpolated.
     """
     found: list[Word] = []
-    matcher = SequenceMatcher(None, words, [word["word"] for word in heard], autojunk=False)
+    matcher = SequenceMatcher(None, words, [word.word for word in heard], autojunk=False)
     for kind, first, last, heard_first, heard_last in matcher.get_opcodes():
         if kind == "equal":
             found += heard[heard_first:heard_last]
         elif kind == "replace":
-            found += spread(words[first:last], heard[heard_first]["start"], heard[heard_last - 1]["end"])
+            found += spread(words[first:last], _start(heard[heard_first]), _end(heard[heard_last - 1]))
         elif kind == "delete":
-            before = heard[heard_first - 1]["end"] if heard_first else 0.0
-            after = heard[heard_first]["start"] if heard_first < len(heard) else seconds
+            before = _end(heard[heard_first - 1]) if heard_first else 0.0
+            after = _start(heard[heard_first]) if heard_first < len(heard) else seconds
             found += spread(words[first:last], before, after)
     return found
 
 
-def _word(word: str, start: float | None, end: float | None, *, interpolated: bool) -> Word:
-    return {"word": word, "start": start, "end": end, "probability": None, "interpolated": interpolated}
+def _start(heard: Word) -> float:
+    """A heard word has times."""
+    return heard.start or 0.0
+
+
+def _end(heard: Word) -> float:
+    return heard.end or 0.0

@@ -22,6 +22,7 @@ from pydantic import PositiveFloat, PositiveInt
 from pipeline import assets, media
 from pipeline.blocks import Block, Share
 from pipeline.files import sha256
+from pipeline.flags import Flag, Flagged
 from pipeline.tables.frames import Clip, Column, Frames
 
 LIBRARIES = ("mediapipe",)
@@ -199,13 +200,13 @@ def _row(face: Face, shape: tuple[int, ...], params: Params) -> tuple[np.ndarray
     return points[:, :2].mean(axis=0), size, np.concatenate(parts)
 
 
-def _flags(tracks: list[_Track], mask: np.ndarray) -> Iterator[str]:
+def _flags(tracks: list[_Track], mask: np.ndarray) -> Iterator[Flagged]:
     if not mask.any():
-        yield "no face"
+        yield Flagged(Flag.NO_FACE)
     elif mask.mean() < LOST:
-        yield "face in part of the frames"
+        yield Flagged(Flag.FACE_IN_PART)
     if len(tracks) > 1 and any(sum(index in track.rows for track in tracks) > 1 for index in range(len(mask))):
-        yield "several faces"
+        yield Flagged(Flag.SEVERAL_FACES)
 
 
 @contextmanager

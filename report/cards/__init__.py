@@ -3,7 +3,8 @@
 import shutil
 from collections.abc import Sequence
 
-from pipeline import paths, tables
+from model import run_files
+from pipeline import paths
 from report.cards import datasets as data_cards
 from report.cards import models
 from report.facts import Dataset
@@ -12,9 +13,9 @@ from report.facts import Dataset
 def write(datasets: Sequence[Dataset]) -> None:
     """data/report/cards anew: one of every run of data/runs, one of every data set that has clips."""
     cards = {}
-    for folder in sorted(file.parent for file in paths.RUNS.glob("*/*/run.json")):
+    for folder in sorted(file.parent for file in paths.RUNS.glob(f"*/*/{run_files.RUN}")):
         name = f"{folder.parent.name}-{folder.name}"
-        run = tables.read_json(folder / "run.json")
+        run = run_files.read(folder)
         cards[paths.CARDS / "models" / f"{name}.md"] = models.card(run, models.measured(folder, run), name)
     for data in datasets:
         if data.clips:

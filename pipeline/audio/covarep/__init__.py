@@ -33,6 +33,7 @@ import numpy as np
 from pipeline import media
 from pipeline.audio.covarep.layout import COLUMNS, MOSI5, NAMES, RATE
 from pipeline.blocks import Block
+from pipeline.flags import Flag, Flagged
 from pipeline.tables.frames import Clip, Column, Frames
 
 LIBRARIES = ("numpy", "scipy", "numba")
@@ -64,7 +65,7 @@ def extract(clip: Clip, params: Params) -> Frames:
     sound = media.sound(clip.path, clip.start, clip.end)
     names = [column.name for column in columns(params)]
     if len(sound) < SHORTEST:
-        return Frames.none(len(names), "sound too short")
+        return Frames.none(len(names), Flagged(Flag.SOUND_TOO_SHORT))
     found = analyse(sound)
     flags = _flags({name: found.missing[name] for name in names})
     return Frames(found.times, found.x[:, _places(params)], np.ones(len(found.x), bool), flags)
@@ -74,7 +75,7 @@ def _places(params: Params) -> slice | list[int]:
     return slice(None) if params.columns == "all" else [NAMES.index(name) for name in MOSI5]
 
 
-def _flags(missing: dict[str, np.ndarray]) -> tuple[str, ...]:
+def _flags(missing: dict[str, np.ndarray]) -> tuple[Flagged, ...]:
     """In how many frames which columns, or any of a numbered family, have no finite value."""
     families: dict[str, list[np.ndarray]] = {}
     for name, frames in missing.items():
@@ -82,4 +83,4 @@ def _flags(missing: dict[str, np.ndarray]) -> tuple[str, ...]:
     by_count: dict[int, list[str]] = {}
     for family, frames_of in families.items():
         by_count.setdefault(len(np.unique(np.concatenate(frames_of))), []).append(family)
-    return tuple(f"{', '.join(found)} not finite in {count} frames" for count, found in by_count.items() if count)
+    return tuple(Flagged(Flag.COLUMNS_NOT_FINITE, tuple(found), count) for count, found in by_count.items() if count)
