@@ -226,6 +226,7 @@ def test_the_stages_end_to_end(project: Path, capsys: pytest.CaptureFixture[str]
     assert len(_column(paths.PLOTS / "predictions.csv", "actual")) == 4
 
 
+@pytest.mark.slow
 def test_runs_depend_on_their_table_alone(
     project: Path, in_process: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):

@@ -279,6 +279,16 @@ def test_the_stage_computes_what_the_cache_lacks(project: Path, capsys: pytest.C
 
 
 @pytest.mark.usefixtures("in_process")
+def test_a_parameter_that_changes_computes_every_clip_again(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = paths.PARAMS.read_text().replace("extractor: covarep", "extractor: mfcc")
+    assert "coefficients: 20" in text
+    for coefficients in (20, 13):
+        paths.PARAMS.write_text(text.replace("coefficients: 20", f"coefficients: {coefficients}"))
+        features.run("audio")
+        assert "2 computed, 0 from cache" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("in_process")
 def test_a_data_set_that_is_gone_leaves_no_file(project: Path) -> None:
     features.run("audio")
     kept = [r for r in tables.read(paths.CLIPS).to_pylist() if r["dataset"] == "one"]

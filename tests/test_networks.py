@@ -155,6 +155,7 @@ def test_gradient_reaches_every_parameter(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FILES)
+@pytest.mark.slow
 def test_it_learns_sixteen_clips_by_heart(name: str) -> None:
     splits = ("train",) * 16 + ("valid",) * 4
     seen = networks.clips(name, "train", splits=splits)

@@ -101,6 +101,7 @@ def test_an_altered_file_makes_no_vectors(encoder: Path, glove: Path):
             vectors.of([[A]], source, encoder, "01234567890abc")
 
 
+@pytest.mark.slow
 def test_a_pickled_encoder_is_refused_with_how_to_convert_it(encoder: Path):
     torch.save(load_bert(encoder, pooler=False).state_dict(), encoder / "pytorch_model.bin")
     load_bert(encoder, pooler=False)  # beside safetensors it is not looked at
