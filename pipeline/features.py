@@ -4,7 +4,7 @@ An extractor is a module `pipeline.<modality>.<name>` with
   Params            its block of params.yaml
   LIBRARIES         the packages whose versions change its output, e.g. ("librosa",)
   columns(params)   names, units and kinds of its features, known before the first clip
-  rate(params)      frames a second; `assemble.pool` averages so many of them
+  rate(params)      frames per second; `assemble.pool` averages several frames into one
   asset(params)     the SHA-256 of its model, a file or a folder (files.tree_sha256), or its revision; None: it has none
   extract(clip, params) -> Frames
 The file's name is the registry: params.yaml names it, nothing lists it. A worker calls `extract` for one clip after the other, on

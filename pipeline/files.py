@@ -4,6 +4,8 @@ import hashlib
 import json
 from pathlib import Path
 
+from pipeline.errors import AssetError
+
 DIGITS = 12  # of a hash in a message
 
 
@@ -14,7 +16,9 @@ def sha256(file: Path) -> str:
 
 
 def tree_sha256(path: Path) -> str:
-    """The same of a file; of a folder one hash of its files' names and contents, e.g. of a model's folder."""
+    """The same of a file; of a folder one hash of its files' names and contents, e.g. of a model's folder. Raises AssetError."""
+    if not path.exists():
+        raise AssetError(f"{path} is not there. Correct the path in params.yaml, or put the model there.")
     if not path.is_dir():
         return sha256(path)
     found = {file.relative_to(path).as_posix(): sha256(file) for file in path.rglob("*") if file.is_file()}

@@ -12,6 +12,7 @@ from app import predict as door
 from model import train
 from pipeline import paths, tables
 from pipeline.errors import TableError
+from pipeline.execution.tasks import Failure
 from tests import projects
 
 ROOT = Path(__file__).parents[1]
@@ -53,10 +54,11 @@ def test_runs_are_a_row_a_run(trainable: Path, in_process: None) -> None:
 
 def test_a_path_alone_is_one_clip(trainable: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Path] = []
+    refused = Failure("unreadable", "it is no video")
     monkeypatch.setattr(door, "located", lambda run: Path(f"data/runs/{run}"))
     monkeypatch.setattr("model.run_files.read", lambda folder: projects.record())
     monkeypatch.setattr(door, "differences", lambda made: ())
-    monkeypatch.setattr(door, "_prepare_all", lambda clips, *_: asked.extend(clips) or [])
+    monkeypatch.setattr(door, "_prepare_all", lambda clips, *_: asked.extend(clips) or [refused for _ in clips])
     door.predict("c.mpg", "made/self_mm")
     door.predict(Path("d.mpg"), "made/self_mm")
     door.predict(["e.mpg", Path("f.mpg")], "made/self_mm")
@@ -64,8 +66,7 @@ def test_a_path_alone_is_one_clip(trainable: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_predictions_are_a_row_a_clip(monkeypatch: pytest.MonkeyPatch) -> None:
-    record = door.empty("c.mpg") | {"prediction": 1.5, "run": "made/self_mm", "synthetic": True}
-    monkeypatch.setattr(door, "predict", lambda clips, run: [record | {"clip": clips, "run": run}])
+    monkeypatch.setattr(door, "predict", lambda clips, run: [door.Prediction(clip=clips, prediction=1.5, run=run)])
     (row,) = rawmsa.predict("c.mpg", run="made/self_mm").to_dict("records")
     assert (row["clip"], row["prediction"], row["run"]) == ("c.mpg", 1.5, "made/self_mm")
 

@@ -122,7 +122,9 @@ def test_a_new_convention_is_one_file(likert: str, tmp_path: Path, monkeypatch: 
     assert draws.keys() == scores.keys() and np.nanmin(draws["agree2"]) < 3 / 4 < np.nanmax(draws["agree2"])
 
     median, majority, _ = floors.floors(table(likert, [1.0, 4.0, 5.0, 5.0]))
-    assert median.scores.means["agree2"] == 3 / 4 and median.scores.means["mae"] == pytest.approx((3.5 + 0.5 + 0.5 + 0.5) / 4)
+    assert median.scores.means["agree2"] == 3 / 4 and median.scores.means["mae"] == pytest.approx(
+        (3.5 + 0.5 + 0.5 + 0.5) / 4
+    )
     assert majority.scores.means["mae"] == pytest.approx((11 / 3 + 2 / 3 + 1 / 3 + 1 / 3) / 4)  # of the mean of 4, 5, 5
     assert majority.scores.means["agree2"] == 3 / 4 and "mean of the positive train labels" in str(majority.note)
 

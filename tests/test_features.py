@@ -19,13 +19,13 @@ from mediapipe.tasks.python.vision import face_landmarker
 import pipeline.audio
 from app import predict
 from pipeline import features, media, params, paths, tables
-from pipeline.errors import MediaError
+from pipeline.errors import AssetError, MediaError
 from pipeline.execution import locks
 from pipeline.execution.cache import CONTENT, Part
 from pipeline.flags import Flag, Flagged
 from pipeline.tables.frames import Clip
 from pipeline.vision import landmarks
-from tests import clips, glottis
+from tests import clips, glottis, projects
 
 ROOT = Path(__file__).parents[1]
 RECORDED = ROOT / "tests" / "recorded"
@@ -413,21 +413,22 @@ import numpy as np
 
 from pipeline import files, media
 from pipeline.blocks import Block
+from pipeline.errors import ParamsError
 from pipeline.tables.frames import Clip, Column, Frames
 
 LIBRARIES = ("torch", "transformers")
 
 
 class Params(Block):
-    model: str  # a folder as the hub has it
+    model: str  # a folder in Hugging Face format
 
 
 def columns(params):
-    return [Column(f"unit_{i}", "1") for i in range(_model(params.model).config.hidden_size)]
+    return [Column(f"unit_{i}", "1") for i in range(_config(params.model).hidden_size)]
 
 
 def rate(params):
-    return media.SAMPLE_RATE / np.prod(_model(params.model).config.conv_stride)
+    return media.SAMPLE_RATE / np.prod(_config(params.model).conv_stride)
 
 
 def asset(params):
@@ -443,11 +444,20 @@ def extract(clip, params):
     return Frames((np.arange(len(x)) + 0.5) / rate(params), x, np.ones(len(x), bool))
 
 
+def _config(folder):  # columns and rate are asked for before any weights are needed
+    from transformers import AutoConfig
+
+    return AutoConfig.from_pretrained(folder, local_files_only=True)
+
+
 @cache
 def _model(folder):
-    from transformers import Wav2Vec2Model
+    from transformers import AutoModel
 
-    return Wav2Vec2Model.from_pretrained(folder, local_files_only=True).eval()
+    model, loaded = AutoModel.from_pretrained(folder, local_files_only=True, output_loading_info=True)
+    if loaded["missing_keys"]:  # transformers fills them with random numbers
+        raise ParamsError(f"audio.hub.model: {folder} lacks weights: {sorted(loaded['missing_keys'])[:3]}")
+    return model.eval()
 """
 
 
@@ -471,18 +481,29 @@ def test_an_extractor_may_load_a_hub_models_folder(
     chosen = features.recipe("audio", features.Params.model_validate(block))
     frames, metadata = chosen.extract(made["audio"]), chosen.metadata()
     assert frames.x.shape == (len(frames.times), 16) and frames.mask.all()
-    assert metadata["rate_hz"] == 50.0 and 48 <= len(frames.times) <= 50
-    assert metadata["library"].startswith("torch ") and ", transformers " in metadata["library"]
+    assert metadata.rate_hz == 50.0 and 48 <= len(frames.times) <= 50
+    assert str(metadata.library).startswith("torch ") and ", transformers " in str(metadata.library)
     key = chosen.fingerprint().key(clip=1)
     assert chosen.fingerprint().key(clip=1) == key
     (folder / "config.json").write_text((folder / "config.json").read_text() + "\n")
     assert chosen.fingerprint().key(clip=1) != key
+    (folder / "model.safetensors").unlink()
+    (folder / "config.json").unlink()
+    folder.rmdir()
+    with pytest.raises(AssetError, match="model is not there"):
+        chosen.fingerprint()
 
 
 def test_predict_warns_where_a_library_is_another_than_the_runs() -> None:
-    chosen = recipe("audio", "mfcc")
-    made = {"columns": {"audio": ["mfcc_0"], "vision": []}, "extraction": {"audio": chosen.metadata()}}
-    assert list(predict.differences(made)) == []
-    made["extraction"]["audio"] |= {"library": "librosa 0.1"}
-    (line,) = predict.differences(made)
+    about = recipe("audio", "mfcc").metadata()
+
+    def told(library: str) -> list[str]:
+        changed = about.model_copy(update={"library": library})
+        made = projects.record(
+            columns={"audio": ["mfcc_0"], "vision": []}, extraction={"audio": changed.model_dump(mode="json")}
+        )
+        return list(predict.differences(made))
+
+    assert told(about.library) == []
+    (line,) = told("librosa 0.1")
     assert line.startswith("the run was trained on audio of mfcc with library librosa 0.1, installed is librosa ")
