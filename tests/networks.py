@@ -104,6 +104,7 @@ def clips(name: str, split: str | None = None, without: Sequence[str] = (), **ma
 
 def hyper(name: str, **fit: Any) -> Hyper:
     """With one learning rate for all groups."""
+    assert name in ARCHITECTURES, f"add {name} to ARCHITECTURES of tests/networks.py"
     groups = {group: Group(lr=0.01, weight_decay=0.0) for group in find(name).GROUPS}
     return Hyper(text=text(name), architecture=ARCHITECTURES[name], groups=groups, fit=Fit(**tiny.FIT | fit))
 

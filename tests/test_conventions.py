@@ -122,13 +122,13 @@ def test_a_new_convention_is_one_file(likert: str, tmp_path: Path, monkeypatch: 
     assert draws.keys() == scores.keys() and np.nanmin(draws["agree2"]) < 3 / 4 < np.nanmax(draws["agree2"])
 
     median, majority, _ = floors.floors(table(likert, [1.0, 4.0, 5.0, 5.0]))
-    assert median["scores"]["agree2"] == 3 / 4 and median["scores"]["mae"] == pytest.approx((3.5 + 0.5 + 0.5 + 0.5) / 4)
-    assert majority["scores"]["mae"] == pytest.approx((11 / 3 + 2 / 3 + 1 / 3 + 1 / 3) / 4)  # of the mean of 4, 5, 5
-    assert majority["scores"]["agree2"] == 3 / 4 and "mean of the positive train labels" in majority["note"]
+    assert median.scores.means["agree2"] == 3 / 4 and median.scores.means["mae"] == pytest.approx((3.5 + 0.5 + 0.5 + 0.5) / 4)
+    assert majority.scores.means["mae"] == pytest.approx((11 / 3 + 2 / 3 + 1 / 3 + 1 / 3) / 4)  # of the mean of 4, 5, 5
+    assert majority.scores.means["agree2"] == 3 / 4 and "mean of the positive train labels" in str(majority.note)
 
     monkeypatch.chdir(tmp_path)
     projects.ingest(({"name": "own", "convention": likert, "label_range": [1, 5]}, projects.clips("own")))
-    projects.measured(own={"self_mm": scores | {"std": {}, "seeds": 1}, "train_median": median["scores"]})
+    projects.measured(own={"self_mm": scores | {"std": {}, "seeds": 1}, "train_median": median.scores.means})
     page, shown = projects.write(), Path("data/report/tables.md").read_text()
     heads, _, floor, own = ([cell.strip() for cell in line.split("|")[1:-1]] for line in shown.splitlines()[2:6])
     assert heads == ["Data set", "Model", "Agree-2", "Agree-F1", "MAE", "Corr", "Seeds"]
@@ -138,12 +138,12 @@ def test_a_new_convention_is_one_file(likert: str, tmp_path: Path, monkeypatch: 
 
 
 def test_the_command_line_and_errors_list_a_new_convention(likert: str) -> None:
-    with pytest.raises(
-        DatasetError, match="convention is 'mosj': expected one of likert, mosi, sims. Correct it there."
-    ):
+    known = ", ".join(conventions.names())
+    assert "likert" in known
+    with pytest.raises(DatasetError, match=f"convention is 'mosj': expected one of {known}. Correct it there."):
         description.describe("own", {"convention": "mosj"}, "here")
     with pytest.raises(
-        DatasetError, match=r"convention 'mosj', but there is no pipeline/conventions/mosj.py .* likert, "
+        DatasetError, match=r"convention 'mosj', but there is no pipeline/conventions/mosj.py; there are likert, "
     ):
         metrics.score("mosj", P, Y)
 
@@ -171,8 +171,13 @@ def test_labels_whose_neutral_point_is_not_zero_are_not_trained_on(likert: str) 
 @pytest.mark.parametrize(
     ("name", "low", "high", "message"),
     [
-        ("mosi", 1, 5, "If 3 is neutral in these labels, write each label less 3 and 'label_range: [-2, 2]'"),
-        ("mosi", 0, 1, "If 0.5 is neutral in these labels, write each label less 0.5 and 'label_range: [-0.5, 0.5]'"),
+        ("mosi", 1, 5, "If 3 is neutral in these labels, subtract 3 from each label and write 'label_range: [-2, 2]'"),
+        (
+            "mosi",
+            0,
+            1,
+            "If 0.5 is neutral in these labels, subtract 0.5 from each label and write 'label_range: [-0.5, 0.5]'",
+        ),
         ("mosi", -3, 0, "the label 0 is neutral, expected a range with 0 inside"),
         ("sims", 0, 1, "in 'convention: sims' the label 0 is neutral"),
         ("likert", -2, 2, "the label 3 is neutral, expected a range with 3 inside"),

@@ -6,9 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.encoders.layers import aligned, parts
+from model.encoders.layers import aligned, parts, vectors
 from model.networks.mfm import mmd_to_normal
-from model.networks.mfn import vectors
 from tests import networks
 
 

@@ -112,6 +112,11 @@ def aligned(batch: Batch, vectors: Mapping[str, torch.Tensor]) -> Aligned:
     return Aligned({m: parts(x, batch.lengths[m], steps, longest) for m, x in vectors.items()}, steps)
 
 
+def vectors(tokens: TokenVectors, batch: Batch) -> dict[str, torch.Tensor]:
+    """The batch's inputs by modality, (B, T, D), the tokens as vectors."""
+    return {m: tokens(x, batch.lengths[m]) if m == "text" else x for m, x in batch.inputs.items()}
+
+
 def parts(x: torch.Tensor, lengths: torch.Tensor, steps: torch.Tensor, longest: int) -> torch.Tensor:
     """(B, longest, D): the means over the `steps` parts of a sequence (adaptive average pooling of its real frames)."""
     start, end = bounds(lengths, steps, longest)

@@ -39,7 +39,7 @@ class BaseNetwork(nn.Module):
     NEEDS: tuple[str, ...] = ()  # modalities without which it is no network
     POOLER = False  # whether its BERT, where it trains one, has BERT's own pooling layer
     A_FRAME_A_TOKEN = (
-        False  # whether it wants aligned data; else each token has an equal share of the frames (encoders.bounds)
+        False  # whether it wants aligned data; else each token has an equal share of the frames (layers.bounds)
     )
 
     precision = "float32"  # of its training on a GPU: float32 or bfloat16

@@ -8,9 +8,9 @@ import torch
 from pydantic import NonNegativeFloat, PositiveInt
 from torch import nn
 
-from model.encoders.layers import Aligned, TokenVectors, aligned, last, real
+from model.encoders.layers import Aligned, TokenVectors, aligned, last, real, vectors
 from model.networks.base import BaseNetwork, Share, named
-from model.networks.mfn import LAYERS, Layer, MemoryFusion, vectors
+from model.networks.mfn import LAYERS, Layer, MemoryFusion
 from model.records import Batch, Branch, Dims, Output
 
 MODALITIES = ("text", "audio", "vision")
@@ -21,7 +21,7 @@ class Network(BaseNetwork):
     """Multimodal Factorization Model, "Learning Factorized Multimodal Representations" (MFMM in Self-MM's paper):
     z_y of MFN's last states and z_s of an LSTM a modality, each made a factor f by G; from f_y the label, from f_y and
     f_s the modality's sequence; the z are drawn to N(0, I) by MMD, as in (4). Aligned data, one frame a token (of
-    other data the means: encoders.aligned), token vectors.
+    other data the means: layers.aligned), token vectors.
 
     hidden, memory, layers: as MFN's, and the hidden states of the modalities' LSTMs; z, f: columns (fusion: z_y, f_y);
     dropout: within G, and `output` within the two layers that predict; reconstruction, mmd: weights of the loss. The

@@ -8,7 +8,7 @@ from pydantic import PositiveInt
 from torch import nn
 from typing_extensions import TypedDict
 
-from model.encoders.layers import Aligned, TokenVectors, aligned, real
+from model.encoders.layers import Aligned, TokenVectors, aligned, real, vectors
 from model.networks.base import BaseNetwork, Share, named
 from model.records import Batch, Branch, Dims, Output
 
@@ -26,7 +26,7 @@ LAYERS = ("attention", "candidate", "retain", "update", "output")
 class Network(BaseNetwork):
     """Memory Fusion Network, "Memory Fusion Network for Multi-view Sequential Learning": a system of LSTMs, the
     delta-memory attention over c of the last two steps, and the multi-view gated memory. Aligned data, one frame a
-    token (of other data the means: encoders.aligned), token vectors.
+    token (of other data the means: layers.aligned), token vectors.
 
     hidden: of each LSTM; memory: columns of u; layers: of the networks D_a (attention), D_u (candidate), D_gamma1
     (retain), D_gamma2 (update) and of the output. Loss: mean absolute error. Steps past a clip's end change nothing;
@@ -97,8 +97,3 @@ def mlp(columns: int, layer: Layer, outputs: int) -> nn.Sequential:
     return nn.Sequential(
         nn.Linear(columns, layer["width"]), nn.ReLU(), nn.Dropout(layer["dropout"]), nn.Linear(layer["width"], outputs)
     )
-
-
-def vectors(tokens: TokenVectors, batch: Batch) -> dict[str, torch.Tensor]:
-    """The batch's inputs by modality, (B, T, D), the tokens as vectors."""
-    return {m: tokens(x, batch.lengths[m]) if m == "text" else x for m, x in batch.inputs.items()}

@@ -152,8 +152,8 @@ def untrainable(table: pa.Table) -> str | None:
     convention = tables.metadata(table)["convention"]
     if neutral := conventions.find(convention).neutral:
         return (
-            f"in its convention '{convention}' the label {neutral:g} is neutral, and the networks take 0 for neutral; write "
-            f"each label less {neutral:g}, and give the convention the range and the neutral point of these"
+            f"in its convention '{convention}' the label {neutral:g} is neutral, and the networks take 0 for neutral. "
+            f"Subtract {neutral:g} from each label in label.csv, and use a convention whose neutral label is 0"
         )
     splits = table["split"].to_pylist()
     missing = [split for split in ("train", "valid") if split not in splits]

@@ -89,8 +89,11 @@ def find(name: str) -> Convention:
         found = getattr(import_module(f"{__name__}.{name}"), "CONVENTION", None)
         if isinstance(found, Convention):
             return found
+        raise DatasetError(
+            f"pipeline/conventions/{name}.py has no CONVENTION = Convention(...). Write one; mosi.py is an example."
+        )
     raise DatasetError(
-        f"A data set has the convention '{name}', but there is no pipeline/conventions/{name}.py with a CONVENTION; there are "
+        f"A data set has the convention '{name}', but there is no pipeline/conventions/{name}.py; there are "
         f"{', '.join(names())}. Correct 'convention' in dataset.yaml, or write that file."
     )
 

@@ -45,11 +45,11 @@ def _measurable(low: float, high: float, name: str, convention: conventions.Conv
             f"numbers within. Scale the labels, or write {others}"
         )
     if not low < convention.neutral < high:
-        half = (high - low) / 2
+        half, off = (high - low) / 2, (low + high) / 2 - convention.neutral
+        change = f"subtract {off:g} from each label" if off > 0 else f"add {-off:g} to each label"
         raise ValueError(
             f"in 'convention: {name}' the label {convention.neutral:g} is neutral, expected a range with "
-            f"{convention.neutral:g} inside. If {(low + high) / 2:g} is neutral in these labels, write each label less "
-            f"{(low + high) / 2 - convention.neutral:g} and "
+            f"{convention.neutral:g} inside. If {(low + high) / 2:g} is neutral in these labels, {change} and write "
             f"'label_range: [{convention.neutral - half:g}, {convention.neutral + half:g}]'"
         )
 
