@@ -65,7 +65,7 @@ def faults() -> list[str]:
     return []
 
 
-def _blocks(found: dict[str, Any]) -> Iterator[str]:
+def _blocks(found: dict[str, object]) -> Iterator[str]:
     """What is wrong with params.yaml, apart from `tune`."""
     known = [*BLOCKS, TUNE]
     for name in found:
@@ -95,14 +95,14 @@ def _networks(whole: bool) -> Iterator[str]:
         yield from settings.faults(name, choice, whole)
 
 
-def _tune(found: Any) -> Iterator[str]:
+def _tune(found: object) -> Iterator[str]:
     """What is wrong with `tune`, and with the values that it would search."""
     from app import tune
 
     wrong = params.faults(TUNE, found, tune.Params)
     yield from wrong
     chosen = settings.networks()
-    for name, space in {} if wrong else found["space"].items():
+    for name, space in () if wrong else tune.Params.model_validate(found).space.items():
         if name in chosen:
             for key, values in space.items():
                 for value in values:

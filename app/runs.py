@@ -7,10 +7,12 @@ The test split appears for the runs of data/runs alone, from the labels that eva
 import json
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from pydantic import JsonValue
 
 from model import run_files
 from model.run_files import RunRecord
@@ -53,12 +55,51 @@ class Run:
         return self.made.weights if self.placed else cache.Store(WEIGHTS).find(self.key) is not None
 
 
-def records(every: bool, dataset: str | None = None, network: str | None = None) -> list[dict[str, Any]]:
-    """What is told of each run of data/runs and, with `every`, of the cache. Raises ParamsError outside a project."""
+@dataclass(frozen=True)
+class Line:
+    """A run in the list. placed: it is in data/runs; started and what follows: of its log, None where there is none."""
+
+    run: str
+    key: str
+    placed: bool
+    dataset: str
+    network: str
+    seed: int
+    preset: str
+    values: str
+    changes: dict[str, JsonValue]  # by dotted key
+    valid_mae: float
+    best_epoch: int
+    epochs: int
+    test_mae: float | None
+    weights: bool
+    started: str | None
+    seconds: float | None
+    revision: str | None
+    changed: bool | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two runs side by side; lists hold the first's value and the second's.
+
+    parameters, versions: those that differ, by dotted key; metrics: all; difference: second less first, of the metrics that
+    are numbers in both.
+    """
+
+    runs: list[dict[str, str]]
+    parameters: dict[str, list[object]]
+    versions: dict[str, list[object]]
+    metrics: dict[str, list[object]]
+    difference: dict[str, float]
+
+
+def lines(every: bool, dataset: str | None = None, network: str | None = None) -> list[Line]:
+    """The runs of data/runs and, with `every`, of the cache. Raises ParamsError outside a project."""
     params.read()
     truth = _test_labels()
     return [
-        _record(run, truth)
+        _line(run, truth)
         for run in _runs(every)
         if dataset in (None, run.made.dataset) and network in (None, run.made.network)
     ]
@@ -66,9 +107,9 @@ def records(every: bool, dataset: str | None = None, network: str | None = None)
 
 def listing(every: bool, dataset: str | None, network: str | None, as_json: bool) -> None:
     """Print the runs of data/runs and, with `every`, those of the cache; of one data set or network where named."""
-    found = records(every, dataset, network)
+    found = lines(every, dataset, network)
     if as_json:
-        print(json.dumps(found, indent=2, ensure_ascii=False))
+        print(json.dumps([asdict(line) for line in found], indent=2, ensure_ascii=False))
     elif found:
         _print(_listed(found))
     else:
@@ -85,33 +126,31 @@ def comparison(names: Sequence[str], as_json: bool) -> None:
     first, second = (_named(name, runs) for name in names)
     compared = compare(first, second)
     if as_json:
-        print(json.dumps(compared, indent=2, ensure_ascii=False))
+        print(json.dumps(asdict(compared), indent=2, ensure_ascii=False))
         return
     headings = [f"{run.name} {run.key[:SHORT]}" for run in (first, second)]
-    for part in ("parameters", "versions", "metrics"):
-        rows = compared[part]
+    for part, rows in {"parameters": compared.parameters, "versions": compared.versions}.items():
         if rows:
-            _print(_side_by_side(part, headings, rows, compared["difference"] if part == "metrics" else None))
+            _print(_side_by_side(part, headings, rows, None))
         else:
             print(f"{part}: no difference")
-    if not (compared["parameters"] or compared["versions"]) and first.key != second.key:
+    _print(_side_by_side("metrics", headings, compared.metrics, compared.difference))
+    if not (compared.parameters or compared.versions) and first.key != second.key:
         print("Their keys differ all the same: by the code of model/, or by the training table.")
 
 
-def compare(first: Run, second: Run) -> dict[str, Any]:
-    """{parameters, versions: dotted keys that differ, metrics: all; {key: [first's, second's]}, difference: second less
-    first, of the metrics that are numbers in both}."""
+def compare(first: Run, second: Run) -> Comparison:
     truth = _test_labels()
     metrics = _pairs(_metrics(first, truth), _metrics(second, truth))
-    return {
-        "runs": [{"run": run.name, "key": run.key} for run in (first, second)],
-        "parameters": _differing(first.made.parameters, second.made.parameters),
-        "versions": _differing(_versions(first), _versions(second)),
-        "metrics": metrics,
-        "difference": {
+    return Comparison(
+        runs=[{"run": run.name, "key": run.key} for run in (first, second)],
+        parameters=_differing(first.made.parameters, second.made.parameters),
+        versions=_differing(_versions(first), _versions(second)),
+        metrics=metrics,
+        difference={
             key: b - a for key, (a, b) in metrics.items() if isinstance(a, int | float) and isinstance(b, int | float)
         },
-    }
+    )
 
 
 def _runs(every: bool) -> list[Run]:
@@ -160,41 +199,40 @@ def _named(name: str, runs: Sequence[Run]) -> Run:
     )
 
 
-def _record(run: Run, truth: Truth) -> dict[str, Any]:
-    """A line of the list."""
+def _line(run: Run, truth: Truth) -> Line:
     made, log = run.made, run.log
-    return {
-        "run": run.name,
-        "key": run.key,
-        "placed": run.placed,
-        "dataset": made.dataset,
-        "network": made.network,
-        "seed": made.seed,
-        "preset": made.preset,
-        "values": made.values,
-        "changes": params.flat(made.changes),
-        "valid_mae": made.valid.mae,
-        "best_epoch": made.best_epoch,
-        "epochs": made.epochs,
-        "test_mae": _test(run, truth).get("mae"),
-        "weights": run.weights,
-        "started": log and log.started,
-        "seconds": log and log.seconds,
-        "revision": log and log.revision,
-        "changed": log and log.changed,
-    }
+    return Line(
+        run=run.name,
+        key=run.key,
+        placed=run.placed,
+        dataset=made.dataset,
+        network=made.network,
+        seed=made.seed,
+        preset=made.preset,
+        values=made.values,
+        changes=params.flat(made.changes),
+        valid_mae=made.valid.mae,
+        best_epoch=made.best_epoch,
+        epochs=made.epochs,
+        test_mae=_test(run, truth).get("mae"),
+        weights=run.weights,
+        started=log.started if log else None,
+        seconds=log.seconds if log else None,
+        revision=log.revision if log else None,
+        changed=log.changed if log else None,
+    )
 
 
 def _changes(run: Run) -> str:
     return _text(params.flat(run.made.changes))
 
 
-def _versions(run: Run) -> dict[str, Any]:
+def _versions(run: Run) -> dict[str, object]:
     log = run.log.model_dump() if run.log else {}
     return {**log.get("versions", {}), **run.made.versions, **{name: log.get(name) for name in LOGGED}}
 
 
-def _metrics(run: Run, truth: Truth) -> dict[str, Any]:
+def _metrics(run: Run, truth: Truth) -> dict[str, object]:
     log = run.log.model_dump() if run.log else {}
     return {
         "validation mae": run.made.valid.mae,
@@ -245,32 +283,32 @@ def _differing(first: Mapping[str, object], second: Mapping[str, object]) -> dic
     return {key: pair for key, pair in _pairs(first, second).items() if pair[0] != pair[1]}
 
 
-def _listed(found: Sequence[Mapping[str, Any]]) -> "Table":
+def _listed(found: Sequence[Line]) -> "Table":
     """The list as a table; a column that no run fills is left out."""
     from rich import box
     from rich.table import Table
 
-    lines = [dict(_cells(record)) for record in found]
-    columns = [name for name in lines[0] if any(line[name] for line in lines)]
+    rows = [dict(_cells(line)) for line in found]
+    columns = [name for name in rows[0] if any(row[name] for row in rows)]
     table = Table(*columns, box=box.SIMPLE, pad_edge=False)
-    for line in lines:
-        table.add_row(*(line[name] for name in columns))
+    for row in rows:
+        table.add_row(*(row[name] for name in columns))
     return table
 
 
-def _cells(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    yield "run", record["run"]
-    yield "key", record["key"][:SHORT]
-    yield "only in the cache", "" if record["placed"] else "yes"
-    yield "valid MAE", _text(record["valid_mae"])
-    yield "test MAE", _text(record["test_mae"]) if record["test_mae"] is not None else ""
-    yield "best epoch", f"{record['best_epoch']} of {record['epochs']}"
-    yield "weights", "kept" if record["weights"] else ""
-    yield "preset x values", " x ".join(record[name] for name in ("preset", "values") if record[name])
-    yield "changes", _text(record["changes"])
-    yield "trained", f"{datetime.fromisoformat(record['started']).astimezone():%F %R}" if record["started"] else ""
-    yield "seconds", f"{record['seconds']:.0f}" if record["seconds"] is not None else ""
-    yield "revision", (record["revision"] or "")[:SHORT] + ("+" if record["changed"] else "")
+def _cells(line: Line) -> Iterator[tuple[str, str]]:
+    yield "run", line.run
+    yield "key", line.key[:SHORT]
+    yield "only in the cache", "" if line.placed else "yes"
+    yield "valid MAE", _text(line.valid_mae)
+    yield "test MAE", _text(line.test_mae) if line.test_mae is not None else ""
+    yield "best epoch", f"{line.best_epoch} of {line.epochs}"
+    yield "weights", "kept" if line.weights else ""
+    yield "preset x values", " x ".join(filter(None, (line.preset, line.values)))
+    yield "changes", _text(line.changes)
+    yield "trained", f"{datetime.fromisoformat(line.started).astimezone():%F %R}" if line.started else ""
+    yield "seconds", f"{line.seconds:.0f}" if line.seconds is not None else ""
+    yield "revision", (line.revision or "")[:SHORT] + ("+" if line.changed else "")
 
 
 def _side_by_side(

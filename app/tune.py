@@ -7,14 +7,14 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal, cast
 
 import optuna
 import yaml
-from optuna.distributions import CategoricalDistribution
+from optuna.distributions import CategoricalChoiceType, CategoricalDistribution
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
-from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic import Field, JsonValue, NonNegativeInt, PositiveInt
 
 from model import run_files, settings
 from model.settings import Choice
@@ -28,7 +28,7 @@ from pipeline.execution.cache import RUNS
 
 SHOWN = 10  # of the best draws
 ROUND = 10  # draws that tpe makes between two looks at the scores; a fixed number, so that workers change no draw
-Space = dict[str, Annotated[list[Any], Field(min_length=1)]]
+Space = dict[str, Annotated[list[JsonValue], Field(min_length=1)]]
 
 
 class Params(params.Block):
@@ -58,11 +58,10 @@ class Search:
     def name(self) -> str:
         return f"{self.source.dataset}-{self.network}"
 
-    def hyper(self, changes: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    def hyper(self, changes: Mapping[str, JsonValue]) -> tuple[str, dict[str, JsonValue]]:
         """The block that the data set takes, and all hyper-parameters with these dotted changes, as dotted keys."""
-        metadata = self.source.metadata
         block, hyper = settings.hyper_of(
-            self.network, self.choice, self.source.dataset, metadata["convention"], params.nested(changes)
+            self.network, self.choice, self.source.dataset, self.source.convention, params.nested(changes)
         )
         return block, params.flat(hyper.model_dump())
 
@@ -72,7 +71,7 @@ class Draw:
     """One set of values, dotted, and its runs, one a seed. index 0: the values as they are in params.yaml."""
 
     index: int
-    values: dict[str, Any]
+    values: dict[str, JsonValue]
     tasks: list[Task]
 
     @property
@@ -133,20 +132,20 @@ def _choices(search: Search) -> dict[str, CategoricalDistribution]:
     where = f"params.yaml: tune.space.{search.network}"
     if unknown := [key for key in search.space if key not in known]:
         raise ParamsError(f"{where} names {', '.join(unknown)}; {search.network} has {', '.join(known)}.")
-    preset = settings.network(search.network).preset(search.choice.preset)
-    if fixed := [key for key in search.space if key in params.flat(preset)]:
+    fixed_by = params.flat(settings.network(search.network).preset(search.choice.preset))
+    if fixed := [key for key in search.space if key in fixed_by]:
         raise ParamsError(
             f"{where} names {', '.join(fixed)}, which the preset {search.choice.preset} decides. Leave it out: tune looks for "
             "values; what a network does is chosen by train.networks"
         )
-    found: dict[str, list[Any]] = {key: [] for key in search.space}
+    found: dict[str, list[JsonValue]] = {key: [] for key in search.space}
     for key, values in search.space.items():
         for value in values:
             try:
                 found[key].append(search.hyper({key: value})[1][key])
             except ParamsError as error:
                 raise ParamsError(f"{where}.{key} holds {value!r}, which does not fit.\n{error}") from None
-    return {key: CategoricalDistribution(values) for key, values in found.items()}
+    return {key: CategoricalDistribution(cast(list[CategoricalChoiceType], values)) for key, values in found.items()}
 
 
 def _ask(
@@ -192,12 +191,12 @@ def _train(search: Search, drawn: Sequence[Draw]) -> None:
         print(f"tune: {error}")
 
 
-def _tasks(search: Search, values: Mapping[str, Any], now: Mapping[str, Any]) -> list[Task]:
+def _tasks(search: Search, values: Mapping[str, JsonValue], now: Mapping[str, JsonValue]) -> list[Task]:
     changes = params.nested({key: value for key, value in values.items() if value != now[key]})
     return [jobs.task(search.source, search.network, search.choice, seed, changes) for seed in search.options.seeds]
 
 
-def _used(search: Search) -> dict[str, Any]:
+def _used(search: Search) -> dict[str, object]:
     return {
         "tune": search.options.model_dump(),
         "dataset": search.source.dataset,
@@ -227,11 +226,11 @@ def _finish(search: Search, drawn: Sequence[Draw], study: optuna.Study) -> None:
     print(f"tune: the best are in {file}, which says how to use them; every draw is in {file.with_suffix('.csv')}")
 
 
-def _rows(draw: Draw) -> list[dict[str, Any]]:
+def _rows(draw: Draw) -> list[dict[str, object]]:
     """A row a seed; empty results where it failed."""
-    rows = []
+    rows: list[dict[str, object]] = []
     for task in draw.tasks:
-        row = {"draw": draw.index, "seed": task.job.seed, **draw.values, "key": task.key}
+        row: dict[str, object] = {"draw": draw.index, "seed": task.job.seed, **draw.values, "key": task.key}
         if folder := cache.Store(RUNS).find(task.key):
             made = run_files.read(folder)
             row |= {"valid_mae": made.valid.mae, "valid_corr": made.valid.corr}

@@ -3,20 +3,21 @@
 Nothing here imports torch before `hyper_of` is asked, so that every stage can check all of it in no time.
 """
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from collections.abc import Hashable, Mapping
+from typing import Annotated, Literal, TypeVar
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, JsonValue, field_validator, model_validator
 
 from model.networks import find
 from model.training.hyper import Hyper, merged, schema
 from pipeline import conventions, params, paths
 from pipeline.errors import ParamsError
 
+T = TypeVar("T", bound=Hashable)
 DEFAULTS = "defaults"  # what the blocks beside it share
 
 
-def different(found: list[Any]) -> list[Any]:
+def different(found: list[T]) -> list[T]:
     if len(set(found)) < len(found):
         raise ValueError("expected each once")
     return found
@@ -35,7 +36,7 @@ class Choice(params.Block):
 
     @model_validator(mode="before")
     @classmethod
-    def _of_text(cls, found: Any) -> Any:
+    def _of_text(cls, found: object) -> object:
         if not isinstance(found, str):
             return found
         preset, slash, values = found.partition("/")
@@ -70,13 +71,13 @@ class Experiment(params.Block):
 class Network(params.Block):
     """networks/<name>.yaml: parts of Hyper by preset, and by source and block (a data set or a metric convention)."""
 
-    presets: dict[str, dict[str, Any]]
-    values: dict[str, dict[str, dict[str, Any]]]
+    presets: dict[str, dict[str, JsonValue]]
+    values: dict[str, dict[str, dict[str, JsonValue]]]
 
-    def preset(self, name: str) -> dict[str, Any]:
+    def preset(self, name: str) -> dict[str, JsonValue]:
         return merged(self.presets.get(DEFAULTS, {}), self.presets[name])
 
-    def block(self, source: str, name: str) -> dict[str, Any]:
+    def block(self, source: str, name: str) -> dict[str, JsonValue]:
         return merged(self.values[source].get(DEFAULTS, {}), self.values[source][name])
 
 
@@ -105,7 +106,9 @@ def network(name: str) -> Network:
     return params.check(name, params.read(file), Network, file)
 
 
-def hyper_of(name: str, choice: Choice, dataset: str, convention: str, changes: Mapping[str, Any]) -> tuple[str, Hyper]:
+def hyper_of(
+    name: str, choice: Choice, dataset: str, convention: str, changes: Mapping[str, JsonValue]
+) -> tuple[str, Hyper]:
     """The values of the data set's own name, else those of its convention or of the one that stands in for it; over them
     the preset, over both the changes.
 
@@ -123,7 +126,7 @@ def hyper_of(name: str, choice: Choice, dataset: str, convention: str, changes: 
     )
 
 
-def faults(name: str, choice: Choice, whole: bool, changes: Mapping[str, Any] | None = None) -> list[str]:
+def faults(name: str, choice: Choice, whole: bool, changes: Mapping[str, JsonValue] | None = None) -> list[str]:
     """A line for each fault of the values that a choice has, with these changes.
 
     whole: of `architecture` too, whose types stand in the network's code, which is imported for it.
@@ -139,7 +142,7 @@ def faults(name: str, choice: Choice, whole: bool, changes: Mapping[str, Any] | 
     ]
 
 
-def _blocks(name: str, choice: Choice) -> dict[str, dict[str, Any]]:
+def _blocks(name: str, choice: Choice) -> dict[str, dict[str, JsonValue]]:
     """The values of each data set and convention that a choice has some for, under its preset."""
     found = network(name)
     for asked, part, there in (

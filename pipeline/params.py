@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeVar
 
 import yaml
 from pydantic import (
+    JsonValue,
     NonNegativeFloat,
     PositiveFloat,
     PositiveInt,
@@ -63,7 +64,10 @@ def unfit(file: Path, wrong: Iterable[str]) -> ParamsError:
 
 
 def faults(name: str, found: object, model: Any) -> list[str]:
-    """A line for each fault of what was found under `name`: its key, what was found and what was expected."""
+    """A line for each fault of what was found under `name`: its key, what was found and what was expected.
+
+    model: a Block, or any type that pydantic checks.
+    """
     try:
         TypeAdapter(model).validate_python(found)
     except ValidationError as error:
@@ -88,14 +92,14 @@ def near(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]}?" if close else ""
 
 
-def _keys(found: Any, place: Iterable[Any]) -> list[str]:
+def _keys(found: object, place: Iterable[int | str]) -> list[str]:
     """The keys of the mapping at a place in what was found."""
     for key in place:
         found = found.get(key) if isinstance(found, Mapping) else None
     return [str(key) for key in found] if isinstance(found, Mapping) else []
 
 
-def read(file: Path = paths.PARAMS) -> dict[str, Any]:
+def read(file: Path = paths.PARAMS) -> dict[str, object]:
     if not file.is_file():
         raise ParamsError(f"No {file} in {Path.cwd()}. Run rawmsa from the project's folder, where dvc.yaml lies.")
     try:
@@ -105,20 +109,17 @@ def read(file: Path = paths.PARAMS) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=32)  # a grid asks for a block hundreds of times; its text says whether the file has changed
-def _parsed(text: str) -> dict[str, Any]:
+def _parsed(text: str) -> dict[str, object]:
     return dict(yaml.load(text, LOADER))  # noqa: S506  a SafeLoader, see above
 
 
-def nested(dotted: Mapping[str, Any]) -> dict[str, Any]:
+def nested(dotted: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
     """The other way."""
-    found: dict[str, Any] = {}
+    groups: dict[str, dict[str, JsonValue]] = {}
     for key, value in dotted.items():
-        *outer, last = key.split(".")
-        place = found
-        for name in outer:
-            place = place.setdefault(name, {})
-        place[last] = value
-    return found
+        first, _, rest = key.partition(".")
+        groups.setdefault(first, {})[rest] = value
+    return {name: group[""] if "" in group else nested(group) for name, group in groups.items()}
 
 
 def workers() -> int:

@@ -131,4 +131,4 @@ def runs(every: bool = False) -> "pd.DataFrame":
 
     from app import runs as door
 
-    return pd.DataFrame(door.records(every))
+    return pd.DataFrame([vars(line) for line in door.lines(every)])

@@ -30,6 +30,20 @@ GROUND = (
     "execution",
     "tables",
 )  # of pipeline: what its rooms stand on
+MOST_ANY = 40  # mentions of Any outside EDGES, without imports
+EDGES = {  # files that hold objects of libraries that have no types, or none that help
+    "model/encoders/packed.py": "the inside of transformers' BertLayer, and autograd's ctx",
+    "model/training/ranks.py": "autograd's ctx",
+    "pipeline/audio/egemaps.py": "opensmile",
+    "pipeline/execution/cluster.py": "Ray",
+    "pipeline/media.py": "PyAV",
+    "pipeline/mmsa/pickles.py": "pickle's unpickler, and whatever a file holds",
+    "pipeline/text.py": "the tokenizer of transformers",
+    "pipeline/transcribe/recogniser.py": "faster-whisper",
+    "pipeline/vision/landmarks.py": "MediaPipe and its C structs",
+    "report/plots.py": "matplotlib's settings",
+    "report/proxy.py": "PyAV",
+}
 EXTRAS = (
     "mediapipe",
     "opensmile",
@@ -72,6 +86,27 @@ def test_no_module_needs_itself() -> None:
             assert module == name or module not in fingerprint.closure(name), f"{module} and {name} need each other"
 
 
+def test_any_is_for_the_edges() -> None:
+    """A type says what a value is: object where nothing is known, JsonValue for what YAML or JSON holds, else a record."""
+    files = {str(file.relative_to(ROOT)): file for room in FLOORS for file in (ROOT / room).rglob("*.py")}
+    mentions = {name: any_mentions(file.read_text()) for name, file in files.items()}
+    assert all(mentions[name] for name in EDGES), "a file of EDGES mentions Any no more: take it from the list"
+    inside = {name: count for name, count in mentions.items() if count and name not in EDGES}
+    most = ", ".join(f"{name} {inside[name]}" for name in sorted(inside, key=lambda name: -inside[name])[:10])
+    assert sum(inside.values()) <= MOST_ANY, f"{sum(inside.values())} mentions of Any, most of them in {most}"
+
+
+def any_mentions(source: str) -> int:
+    """How often Any is named, other than to import it. An import under another name counts for all its uses."""
+    found = 0
+    for node in ast.walk(ast.parse(source if "Any" in source else "")):
+        if isinstance(node, ast.ImportFrom) and any(each.name == "Any" and each.asname for each in node.names):
+            found += MOST_ANY + 1
+        found += isinstance(node, ast.Name) and node.id == "Any"
+        found += isinstance(node, ast.Attribute) and node.attr == "Any"
+    return found
+
+
 def test_one_word_from_end_to_end() -> None:
     assert tuple(DVC["stages"]) == STAGES
     for name, stage in DVC["stages"].items():
@@ -102,8 +137,41 @@ def test_every_stage_lists_its_code_and_what_it_reads() -> None:
     assert all(any(path.startswith(out) for out in made) for path in plotted)
 
 
-@pytest.mark.parametrize("stage", ["train", "evaluate"])
+class AtStart(ast.NodeTransformer):
+    """What runs when a module is imported: all but the bodies of functions."""
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
+        return None
+
+    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> None:
+        return None
+
+
+def needed_at_start(module: str) -> set[str]:
+    """The modules that importing this one imports: ours, and what ours import of others."""
+    found: set[str] = set()
+    due = {module}
+    while due:
+        name = due.pop()
+        found.add(name)
+        if file := fingerprint.file(name):
+            above = name.rpartition(".")[0]
+            package = name if file.name == "__init__.py" else above
+            tree = AtStart().visit(ast.parse((ROOT / file).read_bytes()))
+            due |= {*fingerprint._imported(tree, package), *filter(None, [above])} - found
+    return found
+
+
+@pytest.mark.parametrize("module", ["stages.train", "stages.evaluate", "app.check"])
+def test_our_training_imports_nothing_that_extraction_needs(module: str) -> None:
+    needed = needed_at_start(module)
+    assert "model" in needed and "pydantic" in needed
+    assert not {name for name in needed if name.split(".")[0] in EXTRAS}
+
+
+@pytest.mark.parametrize("stage", [pytest.param("train", marks=pytest.mark.slow), "evaluate"])
 def test_training_needs_nothing_that_extraction_needs(stage: str) -> None:
+    """Nor do the libraries that training imports, which takes torch and transformers some seconds."""
     block = f"import sys; sys.modules.update(dict.fromkeys({EXTRAS!r})); import stages.{stage}"
     checked = "from app import check; from pipeline import params; print([*check._blocks(params.read())])"
     done = subprocess.run([sys.executable, "-c", f"{block}; {checked}"], cwd=ROOT, capture_output=True, text=True)

@@ -11,8 +11,10 @@ from pathlib import Path
 
 from app import check
 from app.doctor.finding import Finding
+from model import settings
 from model.training.logs import DECIDING, git
-from pipeline import datasets, params, paths
+from pipeline import datasets, paths
+from pipeline.errors import ParamsError
 from pipeline.media import VIDEOS
 
 ACTIVATE = "Activate the environment: . .venv/bin/activate"
@@ -87,12 +89,20 @@ def _estimates() -> Iterator[tuple[Path, int, int]]:
     seconds = sum(size for file, size in _sizes(paths.RAW) if file.suffix.lower().lstrip(".") in VIDEOS) / VIDEO
     imported = sum(size for file, size in _sizes(paths.RAW) if file.match(str(paths.imported("*", "*"))))
     sets = datasets.discover(paths.RAW)[0] if paths.RAW.is_dir() else []
-    weights = WEIGHTS * len(sets) * len(params.read()["train"]["networks"])
+    weights = WEIGHTS * len(sets) * _networks()
     raw, data, copies, cache = (
         sum(size for _, size in _sizes(folder)) for folder in (paths.RAW, paths.DATA, DVC / "cache", paths.cache())
     )
     yield paths.DATA, int(MADE * seconds) + 2 * IMPORTED * imported + 2 * weights, data - raw + copies
     yield paths.cache(), int(CACHED * seconds) + weights, cache
+
+
+def _networks() -> int:
+    """How many networks are trained; 0 where the block does not fit, which `parameters` reports."""
+    try:
+        return len(settings.train().networks)
+    except ParamsError:
+        return 0
 
 
 def _sizes(folder: Path) -> Iterator[tuple[Path, int]]:

@@ -18,7 +18,7 @@ from typing import Annotated
 from urllib.parse import urlsplit
 
 import uvicorn
-from fastapi import Depends, FastAPI, HTTPException, Request
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response, StreamingResponse
 from plotly.offline import get_plotlyjs
 from starlette.exceptions import HTTPException as AnyHTTPException
@@ -87,9 +87,40 @@ def application(clips: Clips, facts: dict[str, object], max_upload_mib: int, nam
             )
 
     app = FastAPI(openapi_url=None, dependencies=[Depends(called_by_name)])
-    most = max_upload_mib * 2**20
-    own = [Depends(_own_origin)]
+
+    @app.exception_handler(AnyHTTPException)
+    async def told(_: Request, error: AnyHTTPException) -> JSONResponse:
+        return JSONResponse({"error": error.detail}, error.status_code)
+
+    app.include_router(_page(facts))
+    app.include_router(_clips(clips, max_upload_mib * 2**20))
+    return app
+
+
+def _page(facts: dict[str, object]) -> APIRouter:
+    """The page, and what it loads before a clip is dropped on it."""
+    router = APIRouter()
     shown = template("page.html", Path(__file__).parent).render()
+
+    @router.get("/")
+    async def page() -> HTMLResponse:
+        return HTMLResponse(shown, headers={**KEPT_NOWHERE, "Content-Security-Policy": POLICY})
+
+    @router.get("/plotly.js")
+    async def charts() -> Response:
+        return Response(get_plotlyjs(), media_type="text/javascript")
+
+    @router.get("/facts")
+    async def what() -> JSONResponse:
+        return JSONResponse(facts)
+
+    return router
+
+
+def _clips(clips: Clips, most: int) -> APIRouter:
+    """Uploads of at most so many bytes, and a clip's events and files."""
+    router = APIRouter(prefix="/clips")
+    own = [Depends(_own_origin)]
 
     async def known(id: str) -> Clip:
         if clip := clips.get(id):
@@ -98,67 +129,35 @@ def application(clips: Clips, facts: dict[str, object], max_upload_mib: int, nam
 
     Known = Annotated[Clip, Depends(known)]
 
-    @app.exception_handler(AnyHTTPException)
-    async def told(_: Request, error: AnyHTTPException) -> JSONResponse:
-        return JSONResponse({"error": error.detail}, error.status_code)
-
-    @app.get("/")
-    async def page() -> HTMLResponse:
-        return HTMLResponse(shown, headers={**KEPT_NOWHERE, "Content-Security-Policy": POLICY})
-
-    @app.get("/plotly.js")
-    async def charts() -> Response:
-        return Response(get_plotlyjs(), media_type="text/javascript")
-
-    @app.get("/facts")
-    async def what() -> JSONResponse:
-        return JSONResponse(facts)
-
-    @app.post("/clips", dependencies=own)
+    @router.post("", dependencies=own)
     async def upload(request: Request) -> JSONResponse:
-        name = request.query_params.get("name", "")
-        folder = clips.folder()
-        try:
-            file = folder / f"clip{_suffix(name)}"
-            size = await _received(request, file, most)
-            if size > most:
-                raise HTTPException(
-                    413,
-                    f"{name} has {size / 2**20:.1f} MiB, serve.max_upload_mib of params.yaml allows {most >> 20}. Cut it, or raise the limit.",
-                )
-        except ClientDisconnect:
-            shutil.rmtree(folder)
-            raise HTTPException(400, "The upload was broken off.") from None
-        except BaseException:
-            shutil.rmtree(folder)
-            raise
-        return JSONResponse({"id": clips.add(name, file).id}, 201)
+        return JSONResponse({"id": (await _uploaded(request, clips, most)).id}, 201)
 
-    @app.delete("/clips/{id}", dependencies=own)
+    @router.delete("/{id}", dependencies=own)
     async def drop(clip: Known) -> JSONResponse:
         clips.drop(clip)
         await asyncio.wait([clip.task])
         return JSONResponse({})
 
-    @app.get("/clips/{id}/events")
+    @router.get("/{id}/events")
     async def events(clip: Known) -> Events:
         return Events(clips, clip)
 
-    @app.get("/clips/{id}/film.mp4")
+    @router.get("/{id}/film.mp4")
     async def film(clip: Known) -> FileResponse:
         file = clip.file.with_name(FILM)
         if not file.is_file():
             raise HTTPException(404, "The clip has no film: not yet, or neither sound nor picture.")
         return FileResponse(file, headers=KEPT_NOWHERE)
 
-    @app.get("/clips/{id}/{modality}.parquet")
+    @router.get("/{id}/{modality}.parquet")
     async def features(clip: Known, modality: str) -> FileResponse:
         file = clip.file.with_name(f"{modality}.parquet")
         if modality not in tables.MODALITIES or not file.is_file():
             raise HTTPException(404, f"The clip has no {modality} features: not yet, or the run takes none.")
         return FileResponse(file, filename=file.name, headers=KEPT_NOWHERE)
 
-    return app
+    return router
 
 
 def _name(host: str) -> str:
@@ -183,6 +182,27 @@ async def _own_origin(request: Request) -> None:
 def _suffix(name: str) -> str:
     """Of a file's name, in letters and digits; empty where it has none."""
     return re.sub(r"[^.A-Za-z0-9]", "", Path(name).suffix)[:10]
+
+
+async def _uploaded(request: Request, clips: Clips, most: int) -> Clip:
+    """The clip of a request's body. Raises HTTPException where it is too large or broken off; then nothing of it is left."""
+    name = request.query_params.get("name", "")
+    folder = clips.folder()
+    try:
+        file = folder / f"clip{_suffix(name)}"
+        size = await _received(request, file, most)
+        if size > most:
+            raise HTTPException(
+                413,
+                f"{name} has {size / 2**20:.1f} MiB, serve.max_upload_mib of params.yaml allows {most >> 20}. Cut it, or raise the limit.",
+            )
+    except ClientDisconnect:
+        shutil.rmtree(folder)
+        raise HTTPException(400, "The upload was broken off.") from None
+    except BaseException:
+        shutil.rmtree(folder)
+        raise
+    return clips.add(name, file)
 
 
 async def _received(request: Request, file: Path, most: int) -> int:

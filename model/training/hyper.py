@@ -8,6 +8,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    JsonValue,
     NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
@@ -60,18 +61,18 @@ class Hyper(_Block):
     architecture goes to the network's constructor, groups to the optimiser, fit to the loop."""
 
     text: Annotated[str, Field(min_length=1)]
-    architecture: dict[str, Any]
+    architecture: dict[str, object]
     groups: dict[str, Group]
     fit: Fit
 
 
-def merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
+def merged(*layers: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
     """Nested mappings in one; where two tell the same key, the later."""
-    result: dict[str, Any] = {}
+    result: dict[str, JsonValue] = {}
     for layer in layers:
         for key, value in layer.items():
-            both = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
-            result[key] = merged(result[key], value) if both else value
+            before = result.get(key)
+            result[key] = merged(before, value) if isinstance(before, Mapping) and isinstance(value, Mapping) else value
     return result
 
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
+from pydantic import JsonValue
 from typing_extensions import Buffer
 
 from model import run_files
@@ -30,16 +30,14 @@ ROWS_HASHED = 256  # at a time
 
 @dataclass(frozen=True)
 class Source:
-    """A training table, a folder; seen: the hash of what training can see of it."""
+    """A training table, a folder, and what a run needs to know of it; seen: the hash of what training can see of it."""
 
     file: Path
-    metadata: dict[str, Any]
+    dataset: str
+    convention: str
+    encoder: str
     seen: str
     has_text: bool
-
-    @property
-    def dataset(self) -> str:
-        return str(self.metadata["dataset"])
 
 
 @dataclass(frozen=True)
@@ -65,12 +63,14 @@ def source(dataset: str) -> Source:
     table = tables.read_arrow(file)
     if why := run.untrainable(table):
         raise StageError(f"{dataset} is not trained on: {why}")
-    return Source(file, tables.metadata(table), _seen(table), any(len(tokens) for tokens in table["input_ids"]))
+    about = tables.metadata(table)
+    has_text = any(len(tokens) for tokens in table["input_ids"])
+    return Source(file, about["dataset"], about["convention"], about["encoder"], _seen(table), has_text)
 
 
-def task(source: Source, network: str, choice: Choice, seed: int, changes: Mapping[str, Any]) -> Task:
+def task(source: Source, network: str, choice: Choice, seed: int, changes: Mapping[str, JsonValue]) -> Task:
     """changes: nested parts of Hyper that stand in for those of the preset and the values; {} for none."""
-    block, hyper = hyper_of(network, choice, source.dataset, source.metadata["convention"], changes)
+    block, hyper = hyper_of(network, choice, source.dataset, source.convention, changes)
     names = {"network": network, "preset": choice.preset, "values": choice.values, "block": block}
     vectors = _vectors(source, hyper.text) if source.has_text and hyper.text != FINETUNED else None
     job = run.Job(
@@ -79,7 +79,7 @@ def task(source: Source, network: str, choice: Choice, seed: int, changes: Mappi
         changes=changes,
         hyper=hyper,
         seed=seed,
-        encoder=assets.encoder(source.metadata["encoder"]),
+        encoder=assets.encoder(source.encoder),
         vectors=cache.Store(VECTORS).path(vectors) if vectors else None,
         threads=params.threads(),
         processes=params.processes(),

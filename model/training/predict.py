@@ -126,6 +126,6 @@ def _check_modality(modality: str, run: Setup, found: Mapping[str, Any]) -> None
     )
 
 
-def _extraction(extraction: Mapping[str, Mapping[str, Any]], modality: str) -> dict[str, Any]:
+def _extraction(extraction: Mapping[str, Mapping[str, object]], modality: str) -> dict[str, object]:
     """How a modality's features were extracted, less whose they are."""
     return {key: value for key, value in extraction.get(modality, {}).items() if key != "dataset"}

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from pipeline import paths
 from pipeline.errors import CacheError, ParamsError
@@ -165,15 +165,24 @@ class Store:
         finally:
             _remove(part)
 
-    def remember(self, params: Any, keys: list[str]) -> None:
+    def remember(self, params: object, keys: list[str]) -> None:
         """Note which entries this project uses now with this parameter set, in place of what it used before."""
         project = str(paths.project())
         note = self.root / NOTES / f"{key(project=project, host=platform.node(), params=params)}.json"
         note.parent.mkdir(parents=True, exist_ok=True)
         part = note.with_suffix(f".{uuid.uuid4().hex}.part")
-        told = {"project": project, "host": platform.node(), "params": params, "keys": sorted(set(keys))}
+        told = _Note(project=project, host=platform.node(), params=params, keys=sorted(set(keys)))
         part.write_text(json.dumps(told, indent=1))
         part.replace(note)
+
+
+class _Note(TypedDict):
+    """A project's parameter set and the entries that it uses."""
+
+    project: str
+    host: str
+    params: object
+    keys: list[str]
 
 
 @dataclass(frozen=True)
@@ -182,7 +191,7 @@ class Usage:
 
     kind: str
     project: str | None
-    params: Any
+    params: object
     entries: int
     bytes: int
 
@@ -251,7 +260,7 @@ def _entries(root: Path) -> list[Path]:
     return [p for p in sorted(root.glob("??/*")) if len(p.name) == KEY_LENGTH]
 
 
-def _notes(root: Path) -> list[dict[str, Any]]:
+def _notes(root: Path) -> list[_Note]:
     return [json.loads(note.read_text()) for note in sorted((root / NOTES).glob("*.json")) if _counts(note)]
 
 

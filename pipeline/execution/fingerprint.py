@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 from pipeline.errors import AssetError
 from pipeline.files import sha256
@@ -37,10 +36,10 @@ class Fingerprint:
     """
 
     modules: tuple[str, ...]
-    params: Any = None
+    params: object = None
     models: Mapping[str, str | None] | None = None
 
-    def key(self, **inputs: Any) -> str:
+    def key(self, **inputs: object) -> str:
         """The key of one result. inputs: hashes of what is read, and what else tells it from other results; as JSON."""
         return key(
             code=code(*self.modules),
@@ -51,7 +50,7 @@ class Fingerprint:
         )
 
 
-def key(**parts: Any) -> str:
+def key(**parts: object) -> str:
     """A hash of the parts, independent of their order. Parts must be JSON."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
@@ -152,7 +151,7 @@ def _libraries(tree: ast.Module) -> tuple[str, ...]:
     return ()
 
 
-def _plain(node: Any) -> str:
+def _plain(node: object) -> str:
     """A tree as text, without strings that stand alone (docstrings), and alike in every version of Python: ast.dump and
     ast.unparse are not."""
     if isinstance(node, list):

@@ -62,11 +62,11 @@ class Processes:
     def places(self) -> int:
         return self._count
 
-    def schedule(self, function: Callable[[T], R], task: T) -> Future[Any]:
-        future: Future[Any] = self._pool.schedule(function, args=(task,), timeout=self._seconds)
+    def schedule(self, function: Callable[[T], R], task: T) -> Future[object]:
+        future: Future[object] = self._pool.schedule(function, args=(task,), timeout=self._seconds)
         return future
 
-    def outcome(self, index: int, future: Future[Any]) -> Outcome[Any]:
+    def outcome(self, index: int, future: Future[object]) -> Outcome[Any]:
         return _outcome(index, future)
 
     def close(self) -> None:
@@ -95,7 +95,7 @@ def _begin(parent: int, memory_gib: float | None) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""  # before a task imports torch: no GPU's driver fits in that memory
 
 
-def _outcome(index: int, future: Any) -> Outcome[Any]:
+def _outcome(index: int, future: Future[object]) -> Outcome[Any]:
     from pebble import ProcessExpired
 
     try:

@@ -3,11 +3,14 @@
 import sys
 import time
 from collections import Counter
-from typing import Any
+from typing import TYPE_CHECKING
 
 from pipeline.errors import StageError
-from pipeline.execution.tasks import Failure, Outcome
+from pipeline.execution.tasks import Failure
 from pipeline.params import Limits
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
 
 SAMPLE = 8  # tasks after which the rest is estimated
 ENOUGH_FAILURES = 5  # fewer for one reason never stop a stage before its end
@@ -23,9 +26,10 @@ class Tally:
         self.reasons: Counter[str] = Counter()
         self.first: dict[str, Failure] = {}
 
-    def add(self, outcome: Outcome[Any]) -> None:
+    def add(self, failure: Failure | None) -> None:
+        """One task more has ended; None: well."""
         self.done += 1
-        if not (failure := outcome.failure):
+        if not failure:
             return
         reason = failure.reason
         self.reasons[reason] += 1
@@ -59,7 +63,7 @@ class Progress:
 
     def __init__(self, title: str, total: int) -> None:
         self.title, self.total, self.began, self.last = title, total, time.monotonic(), time.monotonic()
-        self.bar: Any = None
+        self.bar: Bar | None = None
         if sys.stderr.isatty():
             from rich import progress
             from rich.console import Console

@@ -33,9 +33,9 @@ class Pool(Protocol):
     def places(self) -> int:
         """How many tasks run at once."""
 
-    def schedule(self, function: Callable[[T], R], task: T) -> Future[Any]: ...
+    def schedule(self, function: Callable[[T], R], task: T) -> Future[object]: ...
 
-    def outcome(self, index: int, future: Future[Any]) -> Outcome[Any]:
+    def outcome(self, index: int, future: Future[object]) -> Outcome[Any]:
         """Of a scheduled task that has ended."""
 
     def close(self) -> None:

@@ -7,7 +7,7 @@ end with their parent. Results come in order of completion, so no caller may dep
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from pipeline.execution.processes import Processes, use_threads
 from pipeline.execution.progress import Progress, Tally
@@ -65,7 +65,7 @@ def _watch(
 ) -> Iterator[Outcome[R]]:
     progress = Progress(title, len(tasks))
     tally = Tally(title, before, limits)
-    due, running, written = deque(range(len(tasks))), dict[Future[Any], int](), 0
+    due, running, written = deque(range(len(tasks))), dict[Future[object], int](), 0
     try:
         while due or running:
             for _ in range(min(len(due), AHEAD * pool.places() - len(running))):
@@ -74,7 +74,7 @@ def _watch(
             ended, _ = wait(running, return_when=FIRST_COMPLETED)
             for future in sorted(ended, key=running.__getitem__):
                 outcome: Outcome[R] = pool.outcome(running.pop(future), future)
-                tally.add(outcome)
+                tally.add(outcome.failure)
                 if size and outcome.value is not None:
                     written += size(outcome.value)
                 progress.step(tally.done, sum(tally.reasons.values()), written)
