@@ -73,7 +73,7 @@ def cache() -> Path:
     git and DVC both ignore .dvc/tmp."""
     if chosen := os.environ.get("RAWMSA_CACHE"):
         return Path(chosen)
-    return project() / ".dvc" / "tmp" / "rawmsa"
+    return Path(os.environ.get("DVC_ROOT", ".")) / ".dvc" / "tmp" / "rawmsa"
 
 
 def project() -> Path:

@@ -113,6 +113,11 @@ def _cached(kind: str) -> list[Path]:
     return [path for path in (paths.cache() / kind).glob("??/*") if len(path.name) == cache.KEY_LENGTH]
 
 
+def _runs() -> list[Path]:
+    """The folders of the runs in the cache."""
+    return [cache.Store(RUNS).path(entry.name) for entry in _cached(RUNS)]
+
+
 @pytest.mark.slow
 def test_tables_and_figures_from_one_grid(project: Path, capsys: pytest.CaptureFixture[str]):
     """Without vision table4 has four rows, one of them Self-MM itself, which table1, table3 and the figures share."""
@@ -187,7 +192,7 @@ def test_scores_are_the_tables_measures_of_the_runs(project: Path, capsys: pytes
     (row,) = _read("table1")["rows"]
     truth = {clip["id"]: clip for clip in _table().to_pylist() if clip["split"] == "test"}
     maes, valid, text_head, masked = [], [], [], []
-    for folder in _cached(RUNS):
+    for folder in _runs():
         predicted = [r for r in tables.read(folder / "predictions.parquet").to_pylist() if r["id"] in truth]
         labels = np.array([truth[r["id"]]["label"] for r in predicted], np.float32)
         maes.append(metrics.mae(np.array([r["fusion"] for r in predicted], np.float32), labels))
@@ -300,7 +305,7 @@ def test_table3_has_the_papers_rows(project: Path):
 
 def test_a_row_says_how_its_network_takes_the_data(project: Path, capsys: pytest.CaptureFixture[str]):
     _make({"made": ["table1"]}, capsys)
-    of_self_mm = _cached(RUNS)
+    of_self_mm = _runs()
     rows = [
         Runs(Row("MFN", "mfn"), of_self_mm),
         Runs(Row("MulT", "mult"), of_self_mm),
