@@ -26,10 +26,10 @@ repro: install ## run whatever is due for the data sets in data/raw
 	rawmsa results
 
 check: lint ## the linters and the quick tests: run it all the time
-	pytest -n 2 --dist loadgroup -m "not slow"
+	pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
 
 test: install ## run the whole test suite
-	pytest -n 2 --dist loadgroup
+	pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: install ## ruff and mypy
 	ruff check .

@@ -22,7 +22,7 @@ from tests.checkouts import Checkout
 
 pytest.importorskip("espeakng_loader")
 pytest.importorskip("playwright")
-pytestmark = [pytest.mark.slow, browsers.NEEDS, pytest.mark.xdist_group("browser")]  # fixtures are made once
+pytestmark = [pytest.mark.slow, browsers.NEEDS]
 
 HOSTILE = "<script>alert(1)<script>"
 VIEWS = ("results", "clips", "ulabels", "data")

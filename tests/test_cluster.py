@@ -21,7 +21,7 @@ from tests.test_workers import LIMITS, behave
 ray = pytest.importorskip("ray", reason='needs Ray: pip install -e ".[ray]"')
 cluster_utils = pytest.importorskip("ray.cluster_utils")
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("cluster")]  # fixtures are made once
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[1]
 FAULTS = ["crash", 2, "hang", "refuse", "eat", "fail", 12, "known"]
 

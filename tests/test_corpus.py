@@ -16,7 +16,7 @@ from pipeline.datasets.refusal import printable
 from tests import clips, corpus
 from tests.projects import content
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("corpus")]  # fixtures are made once
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[1]
 GOOD = "good"  # the data set beside the bad one
 OUTPUTS = ("ingest", "features")

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.skipif(
 
 def films(test: Callable[..., None]) -> Callable[..., None]:
     """Mark a test that looks at the demo's films: they take seconds to make, and one process makes them."""
-    return pytest.mark.slow(pytest.mark.xdist_group("demo")(test))
+    return pytest.mark.slow(test)
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from tests import checkouts
 from tests.checkouts import ROOT, Checkout
 
 pytest.importorskip("espeakng_loader")
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("experiments page")]  # fixtures are made once
+pytestmark = pytest.mark.slow
 
 COMMANDS = [
     line

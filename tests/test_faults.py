@@ -17,7 +17,7 @@ from pipeline.files import sha256
 from tests import clips
 from tests.projects import content
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("faults")]  # fixtures are made once
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[1]
 CLIPS = 4
 

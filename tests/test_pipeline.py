@@ -16,7 +16,7 @@ from tests.checkouts import CLIPS, Checkout
 from tests.projects import content
 
 pytest.importorskip("espeakng_loader")
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("pipeline")]  # fixtures are made once
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,7 @@ from pipeline.execution.cache import RUNS
 from tests import networks, tiny
 from tests.trainable import CHOICE, read_network, write_network, write_params
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ranks")]  # fixtures are made once
+pytestmark = pytest.mark.slow
 TOLERANCE = 1e-5  # of weights, losses and u-labels
 EPSILON = 1e-3  # Adam's: with its own 1e-8 it makes whole steps of the rounding errors of gradients that are zero
 LOOPS: dict[str, dict[str, Any]] = {  # of 12 training clips: batches that 2 and 3 do and do not divide, one of 2 clips

@@ -16,7 +16,7 @@ from tests.checkouts import CLIPS, Checkout
 from tests.projects import content
 
 pytest.importorskip("espeakng_loader")
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("remote")]  # fixtures are made once
+pytestmark = pytest.mark.slow
 
 KEYS = {"AWS_ACCESS_KEY_ID": "rawmsa", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1"}
 
