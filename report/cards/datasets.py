@@ -151,7 +151,7 @@ def _extraction(recorded: Mapping[str, Any]) -> str:
     """What made one modality's file, in words."""
     said = []
     if "extractor" in recorded:
-        said.append(f"{recorded['extractor']}, {recorded['library']}")
+        said.append(", ".join(filter(None, [recorded["extractor"], recorded.get("library")])))
     if "encoder" in recorded:
         said.append(f"tokens of {encoder(recorded['encoder'])}, at most {recorded['max_tokens']}")
     if "columns" in recorded:
