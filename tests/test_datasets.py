@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pipeline import datasets, tables
 from pipeline.datasets import Dataset, Shares, sidecars, split
 from pipeline.errors import DatasetError
+from pipeline.tables.spoken import Cue
 
 SHARES = Shares(train=0.6, valid=0.1, test=0.3, seed=1111)
 MOSI = Path(__file__).parents[2] / "shared" / "mosi" / "label.csv"
@@ -443,7 +444,7 @@ def test_sidecars_give_the_text_that_label_csv_lacks(tmp_path: Path) -> None:
     assert (texts["v/1"].source, texts["v/1"].text) == ("label", "from the sheet")
     assert (texts["v/2"].source, texts["v/2"].text, texts["v/2"].cues) == ("sidecar", "only words", [])
     assert texts["v/3"].text == "Well, hello. Yes & no"
-    assert texts["v/3"].cues[0] == {"start": 0.5, "end": 1.25, "text": "Well, hello."}
+    assert texts["v/3"].cues[0] == Cue(0.5, 1.25, "Well, hello.")
     assert (texts["v/4"].source, texts["v/4"].text) == (None, None)
 
 
@@ -471,7 +472,7 @@ def test_a_segment_takes_the_cues_that_lie_in_it(tmp_path: Path) -> None:
     sheet = "video_id,clip_id,label,start,end\nv,1,0,0,1\nv,2,1,1.5,4\n"
     folder = make(tmp_path / "d", "v.mp4", sheet=sheet, v__srt=SRT)
     texts = datasets.read(folder, SHARES).texts
-    assert texts["v/1"].cues == [{"start": 0.5, "end": 1.0, "text": "Well, hello."}]
+    assert texts["v/1"].cues == [Cue(0.5, 1.0, "Well, hello.")]
     assert texts["v/2"].cues == [{"start": 0.5, "end": 1.5, "text": "Yes & no"}]
     (folder / "v.srt").rename(folder / "v.txt")
     assert datasets.read(folder, SHARES).texts["v/1"].text is None, "a .txt does not tell which part is the clip's"

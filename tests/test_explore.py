@@ -8,6 +8,7 @@ import av
 import numpy as np
 import pytest
 
+from model.measures.results import Summary
 from pipeline import media, paths
 from pipeline.execution import cache
 from pipeline.tables import Column
@@ -100,7 +101,7 @@ def test_of_a_networks_own_seeds_the_best_is_told_and_of_another_data_sets_run_e
 
 def test_published_figures_stand_below_ours_with_their_source() -> None:
     scored("mosi")
-    scores = {"self_mm": {"mae": 0.7, "seeds": 1}}
+    scores = {"self_mm": Summary(means={"mae": 0.7}, seeds=1)}
     (ours,) = tables.results(read(), {"mosi": scores})
     table = published.beside(ours, read())
     assert table.header[-1] == "Source" and table.rows[0][-1] == "this report"
