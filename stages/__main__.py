@@ -228,7 +228,7 @@ def tune(
     """Look for better values, scored on the validation split alone; stopped, it goes on where it was.
 
     The ranges are tune.space of params.yaml. Every draw goes to data/tune/<dataset>-<network>.csv, the best as a block
-    for params.yaml to the .yaml beside it, the search as an Optuna study to the .log.
+    for networks/<network>.yaml to the .yaml beside it, the search as an Optuna study to the .log.
     """
     from app import tune as door
 

@@ -473,7 +473,7 @@ def test_a_segment_takes_the_cues_that_lie_in_it(tmp_path: Path) -> None:
     folder = make(tmp_path / "d", "v.mp4", sheet=sheet, v__srt=SRT)
     texts = datasets.read(folder, SHARES).texts
     assert texts["v/1"].cues == [Cue(0.5, 1.0, "Well, hello.")]
-    assert texts["v/2"].cues == [{"start": 0.5, "end": 1.5, "text": "Yes & no"}]
+    assert texts["v/2"].cues == [Cue(0.5, 1.5, "Yes & no")]
     (folder / "v.srt").rename(folder / "v.txt")
     assert datasets.read(folder, SHARES).texts["v/1"].text is None, "a .txt does not tell which part is the clip's"
 

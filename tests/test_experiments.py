@@ -253,7 +253,7 @@ def test_a_failed_run_stops_its_experiment_alone(
             yield Outcome(index, value, Failure("ParamsError", "the loss is no number") if fail else None)
 
     monkeypatch.setattr(workers, "run", human_fails)
-    with pytest.raises(StageError, match="2 of 4 runs failed; the others are kept"):
+    with pytest.raises(StageError, match="2 of 4 runs failed; runs that ended are kept"):
         _make({"made": ["table1", "table3"]}, capsys)
     assert [file.name for file in paths.EXPERIMENTS.rglob("*.json")] == ["table1.json"]
 

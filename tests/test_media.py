@@ -193,7 +193,7 @@ def test_a_share_of_corrupt_frames_above_the_limit_is_refused(tmp_path: Path) ->
     broken = tmp_path / "noise.mp4"
     corpus.of("-c", "copy", "-bsf:v", "noise=amount=20")(broken)
     facts = media.probe(broken, None, None, LIMITS.model_copy(update={"max_corrupt_share": 1.0}))
-    assert facts.corrupt_share > 0.1 and "corrupt frames" in facts.flags
+    assert facts.corrupt_share > 0.1 and Flagged(Flag.CORRUPT_FRAMES) in facts.flags
     with pytest.raises(MediaError, match=r"\d+% of its frames are corrupt, ingest.max_corrupt_share allows") as caught:
         media.probe(broken, None, None, LIMITS.model_copy(update={"max_corrupt_share": facts.corrupt_share - 0.01}))
     assert caught.value.reason == "corrupt"

@@ -32,6 +32,7 @@ SHAPES = {  # tokens, audio, vision as the field's files have them
 WORDS = ["good", "bad", "fine", "great", "awful", "the", "movie", "was", "really", "not"]
 IDS = dict(zip(WORDS, (2204, 2919, 2986, 2307, 9643, 1996, 3185, 2001, 2428, 2025), strict=True))  # bert-base-uncased's
 SIZES = {"train": 6, "valid": 2, "test": 3}
+from tests import projects
 
 
 @pytest.fixture(autouse=True)
@@ -532,7 +533,8 @@ def test_what_has_no_labels_or_lacks_a_modality(assembled: dict[str, Any]) -> No
 
 
 def test_a_video_is_not_predicted_by_a_run_on_imported_features(assembled: dict[str, Any]) -> None:
-    made_of = tables.metadata(tables.read_arrow(paths.table("mosi")))
+    about = tables.metadata(tables.read_arrow(paths.table("mosi")))
+    made_of = projects.record("mosi", columns=about["columns"], extraction=about["extraction"])
     with pytest.raises(TableError, match="trained on imported vision features, which nothing here can extract"):
         predict.recipe("vision", made_of)
 

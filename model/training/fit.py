@@ -230,7 +230,7 @@ def check(params: Fit, clips: int) -> None:
         raise ParamsError(
             f"The {clips} training clips do not fill one step of {params.accumulate} batches of {params.batch}, and "
             "gradients: sum leaves out a step that is not full: nothing would be learned. Lower fit.accumulate or "
-            "fit.batch of the values in params.yaml, or take a preset with gradients: mean."
+            "fit.batch of the values in the network's file of networks/, or take a preset with gradients: mean."
         )
 
 

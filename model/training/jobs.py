@@ -138,7 +138,9 @@ def compute(
         for one in set(done) - set(keep(done)):
             cache.Store(WEIGHTS).remove(one.key)
     if failures:
-        raise StageError(f"{len(failures)} of {len(tasks)} runs failed; the others are kept.\n" + "\n".join(failures))
+        raise StageError(
+            f"{len(failures)} of {len(tasks)} runs failed; runs that ended are kept.\n" + "\n".join(failures)
+        )
     return len(tasks)
 
 
