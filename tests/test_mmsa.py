@@ -19,6 +19,7 @@ from pipeline.datasets import ingest
 from pipeline.errors import DatasetError, ParamsError, TableError
 from pipeline.mmsa import exporting, importing, pickles
 from stages.__main__ import app
+from tests import projects
 
 ROOT = Path(__file__).parents[1]
 SHAPES = {  # tokens, audio, vision as the field's files have them
@@ -32,7 +33,6 @@ SHAPES = {  # tokens, audio, vision as the field's files have them
 WORDS = ["good", "bad", "fine", "great", "awful", "the", "movie", "was", "really", "not"]
 IDS = dict(zip(WORDS, (2204, 2919, 2986, 2307, 9643, 1996, 3185, 2001, 2428, 2025), strict=True))  # bert-base-uncased's
 SIZES = {"train": 6, "valid": 2, "test": 3}
-from tests import projects
 
 
 @pytest.fixture(autouse=True)
