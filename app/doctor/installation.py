@@ -36,7 +36,7 @@ def python() -> Iterator[Finding]:
         yield Finding("ok", f"Python {found}")
     else:
         yield Finding(
-            "fault", f"Python {found}, expected {expected}", "Install Python 3.11, then: rm -r .venv; make install"
+            "fault", f"Python {found}, expected {expected}", "Install one of these, then: rm -r .venv; make install"
         )
 
 
