@@ -54,6 +54,7 @@ def ran(*command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", code + run], capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_the_repositorys_parameters_fit_and_are_checked_with_torch_once(project: Path) -> None:
     assert ran("-c", LIGHT).stdout == "[] True\n"
     assert ran("-c", LIGHT).stdout == "[] False\n"

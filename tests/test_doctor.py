@@ -67,6 +67,7 @@ def version(monkeypatch: pytest.MonkeyPatch, **changed: str | None) -> None:
     monkeypatch.setattr(metadata, "version", found)
 
 
+@pytest.mark.slow
 def test_a_sound_project_is_green(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _git("add", "params.yaml", "networks")
     _git("commit", "-qm", "first")

@@ -379,6 +379,7 @@ def test_a_video_without_picture_raises(tmp_path: Path) -> None:
         recipe("vision", "landmarks").extract(Clip(path, None, None, 1.0))
 
 
+@pytest.mark.slow
 def test_an_edit_of_an_extractor_computes_its_clips_again(
     project: Path, sources: Callable[[str, str], None], capsys: pytest.CaptureFixture[str]
 ) -> None:

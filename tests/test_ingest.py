@@ -14,6 +14,8 @@ from pipeline.execution import cache, workers
 from pipeline.execution.tasks import Failure, Outcome
 from tests import clips
 
+pytestmark = pytest.mark.slow  # whole stages or figures, a second or more each
+
 PARAMS = Path(__file__).parents[1] / "params.yaml"
 SHEET = "video_id,clip_id,text,label,mode\nv,1,good,1,train\nv,2,bad,-1,train\nw,1,bad,0.5,test\n"
 OUTPUTS = (paths.CLIPS, paths.TEXTS, paths.LABELS, paths.REFUSED, paths.DATASETS)

@@ -30,6 +30,8 @@ from tests.projects import (
     write,
 )
 
+pytestmark = pytest.mark.slow  # whole stages or figures, a second or more each
+
 
 @pytest.fixture(autouse=True)
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

@@ -14,6 +14,8 @@ from pipeline.errors import TableError
 from report import experiments
 from tests.projects import FLOOR, SCORES, SIMS, clips, content, film, ingest, measured, scored, write
 
+pytestmark = pytest.mark.slow  # whole stages or figures, a second or more each
+
 PAPER = Path(__file__).parents[2] / "shared" / "PAPER.txt"
 SECRET = "they said <it>"
 

@@ -27,6 +27,8 @@ from tests import networks, tiny
 from tests.test_frozen import params as frozen_params
 from tests.trainable import CHOICE, read_network, write_network, write_params
 
+pytestmark = pytest.mark.slow  # whole stages or figures, a second or more each
+
 EPOCHS = 5
 BATCHES = 3  # an epoch of 12 clips has
 DROPOUT = {"dropout": {"fusion": 0.3, "text": 0.2, "audio": 0.2, "vision": 0.2}}

@@ -34,6 +34,8 @@ from pipeline.tables import Column, Frames, Word
 from tests import clips as videos
 from tests import projects
 
+pytestmark = pytest.mark.slow  # whole stages or figures, a second or more each
+
 ROOT = Path(__file__).parents[1]
 PARAMS = yaml.safe_load((ROOT / paths.PARAMS).read_text())
 OPTIONS = serve.Params.model_validate(PARAMS["serve"])

@@ -19,6 +19,8 @@ from pipeline.files import sha256
 from pipeline.tables import ClipRow, shards
 from tests import projects
 
+pytestmark = pytest.mark.slow  # whole stages or figures, a second or more each
+
 ROOT = Path(__file__).parents[1]
 WORDS = ["id", "video_id", "split", "label", "label_T", "label_A", "label_V", "transcript", "input_ids"]
 

@@ -15,6 +15,8 @@ from pipeline.execution import locks, workers
 from pipeline.execution.tasks import Outcome
 from pipeline.params import Limits
 
+pytestmark = pytest.mark.slow  # whole stages or figures, a second or more each
+
 ROOT = Path(__file__).parents[1]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 LIMITS = Limits(seconds=3, memory_gib=4, max_failed_fraction=0.5, checkpoint_seconds=0)
