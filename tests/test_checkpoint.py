@@ -26,6 +26,8 @@ from pipeline.text import tokenise
 from tests import projects, tiny
 from tests.trainable import CHOICE, read_network, write_network, write_params, write_table
 
+pytestmark = pytest.mark.slow  # whole stages or figures, a second or more each
+
 NO_ENCODER = Path("none")  # the run has its own
 
 

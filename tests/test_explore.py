@@ -19,6 +19,8 @@ from report.tracks import Modality
 from tests import clips as videos
 from tests.projects import clips, explored, features, film, ingest, predict, scored, train, trained, write
 
+pytestmark = pytest.mark.slow  # whole stages or figures, a second or more each
+
 ROOT = Path(__file__).parents[1]
 WORDS = [
     {"word": "not", "start": 0.1, "end": 0.2, "probability": None, "interpolated": False},

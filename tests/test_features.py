@@ -27,6 +27,8 @@ from pipeline.tables.frames import Clip
 from pipeline.vision import landmarks
 from tests import clips, glottis, projects
 
+pytestmark = pytest.mark.slow  # whole stages or figures, a second or more each
+
 ROOT = Path(__file__).parents[1]
 RECORDED = ROOT / "tests" / "recorded"
 EXTRACTORS = [("audio", "covarep"), ("audio", "egemaps"), ("audio", "mfcc"), ("vision", "landmarks")]

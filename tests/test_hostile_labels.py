@@ -24,6 +24,8 @@ from pipeline.errors import DatasetError
 from stages import audio
 from tests import clips
 
+pytestmark = pytest.mark.slow  # whole stages or figures, a second or more each
+
 SHARES = Shares(train=0.6, valid=0.1, test=0.3, seed=1111)
 PARAMS = Path(__file__).parents[1] / "params.yaml"
 HEADER = "video_id,clip_id,text,label\n"

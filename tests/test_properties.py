@@ -25,6 +25,8 @@ from pipeline.execution.tasks import Outcome
 from tests import tiny
 from tests.trainable import write_network
 
+pytestmark = pytest.mark.slow  # whole stages or figures, a second or more each
+
 RANGE = (-3.0, 3.0)
 ULGM: dict[str, Settings] = {name: tiny.preset(name).architecture["ulgm"] for name in tiny.PRESETS}
 STUDIED: list[dict[str, Any]] = [  # beside the presets

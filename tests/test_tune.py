@@ -18,7 +18,7 @@ from pipeline import params, paths, tables
 from pipeline.errors import ParamsError, StageError
 from tests import trainable as made
 
-pytestmark = pytest.mark.usefixtures("trainable", "in_process")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("trainable", "in_process")]
 
 SPACE = {
     "groups.audio.lr": ["1e-3", 0.01, 0.03],  # what YAML makes of 1e-3
