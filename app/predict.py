@@ -96,7 +96,7 @@ def predict(clips: Path | str | Sequence[Path | str], run: str | None = None) ->
     use_threads(threads)
     folder = located(run)
     made = run_files.read(folder)
-    for line in differences(made):
+    for line in (*filter(None, [tables.scale(made.label_range, made.neutral)]), *differences(made)):
         print(f"predict: {line}", file=sys.stderr)
     prepared = _prepare_all([Path(clip) for clip in clips], made, threads)
     usable = [(index, one.inputs) for index, one in enumerate(prepared) if isinstance(one, Prepared)]

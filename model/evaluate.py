@@ -1,6 +1,7 @@
 """evaluate: data/runs, data/tables -> data/predictions.parquet, data/metrics.json, data/plots (the test split opens)."""
 
 import csv
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,6 +88,8 @@ def run() -> None:
             predictions += predicted.rows
         if found := _scores(table, measured):
             scores[dataset] = found
+            if few := results.too_few(dataset, Counter(table["split"].to_pylist())):
+                print(f"evaluate: {few}")
     tables.write(paths.PREDICTIONS, tables.rows(tables.PREDICTIONS, predictions))
     results.write(scores)
     _write_plots(predictions)
@@ -173,11 +176,11 @@ def _foreign(folder: Path, table: pa.Table) -> Predicted:
 
 
 def _mapped(row: Outputs, own: Range, wanted: Range) -> Outputs:
-    """The outputs in the other range."""
+    """The outputs in the other range, each side by its own factor: 0 is neutral in both and stays 0."""
     (low, high), (to_low, to_high) = own, wanted
 
     def mapped(value: float) -> float:
-        return to_low + (value - low) * (to_high - to_low) / (high - low)
+        return value * (to_high / high if value > 0 else to_low / low)
 
     def known(value: float | None) -> float | None:
         return None if value is None else mapped(value)

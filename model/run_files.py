@@ -45,6 +45,7 @@ class Setup(_Record):
     """Everything that decides a run: what its training table says of itself, its parameters and its versions.
 
     columns: names by modality; statistics: by modality; extraction: the metadata of each modality's feature file;
+    label_range: less `neutral`, which was subtracted from the labels of the label file, as outputs are;
     encoder_config: of a text encoder that is trained along; vectors_sha256: of token
     vectors that are not trained; preset, values, block, changes: where hyper comes from (hyper.merged);
     text_width: columns of a token's vector, 0 where no clip has text.
@@ -53,6 +54,7 @@ class Setup(_Record):
     dataset: str
     convention: str
     label_range: tuple[float, float]
+    neutral: float = 0.0
     language: str
     synthetic: bool
     encoder: str

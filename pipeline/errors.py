@@ -31,14 +31,13 @@ class Reason(StrEnum):
     BESIDE_FEATURES = "beside features"
     NO_CLIPS = "no clips"
     SIDECAR = "sidecar"
-    # its row of label.csv
-    NO_ROW = "no row"
+    # its row of the label file
     NO_CLIP = "no clip"
     AMBIGUOUS = "ambiguous"
     DUPLICATE_ID = "duplicate id"
     CELLS = "cells"
     COLUMN = "column"
-    # the column of label.csv that holds a fault
+    # the column of the label file that holds a fault
     VIDEO_ID = "video_id"
     CLIP_ID = "clip_id"
     FILE = "file"

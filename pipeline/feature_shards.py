@@ -75,11 +75,13 @@ def tidy(modality: str, clips: Sequence[ClipRow]) -> None:
 
 
 def _take(modality: str, dataset: str, rows: Sequence[ClipRow]) -> None:
-    """The features that a data set brings, of the clips that ingest left, in the same order (that of the ids)."""
+    """The features that a data set brings, of the clips that ingest left, in their order; absent for clips that its file lacks."""
     source, folder = paths.imported(modality, dataset), paths.features(modality, dataset)
     metadata = tables.read_metadata(FeatureMetadata, source)
     told = {**metadata.content(), "dataset": dataset}
-    schema, content = tables.features_schema(len(metadata.columns)), sha256(source)
+    width = len(metadata.columns)
+    schema, content = tables.features_schema(width), sha256(source)
+    there = set(tables.read(source, columns=["id"])["id"].to_pylist())
     due: dict[int, tuple[Shard, dict[str, object], list[pa.Table]]] = {}
     for some in shards.split(rows):
         shard = Shard(dataset, folder / f"{shards.name(some)}.parquet", [row.id for row in some], [])
@@ -94,11 +96,21 @@ def _take(modality: str, dataset: str, rows: Sequence[ClipRow]) -> None:
                 start, *rest = run
                 shard, noted, found = due[number]
                 found.append(group.slice(start, 1 + len(rest)).cast(schema))
-                if sum(map(len, found)) == len(shard.ids):
-                    tables.write(shard.file, pa.concat_tables(found), noted)
+                if sum(map(len, found)) == len(there.intersection(shard.ids)):
+                    tables.write(shard.file, _completed(shard.ids, found, width), noted)
                     del due[number]
-    for shard, noted, found in due.values():  # of clips that the data set's own file lacks
-        tables.write(shard.file, pa.concat_tables([schema.empty_table(), *found]), noted)
+    for shard, noted, found in due.values():  # those of which the file has no clip
+        tables.write(shard.file, _completed(shard.ids, found, width), noted)
+
+
+def _completed(ids: Sequence[str], found: Sequence[pa.Table], width: int) -> pa.Table:
+    """A row for each id in their order: those that were found, and the modality absent for the others."""
+    known = {id for table in found for id in table["id"].to_pylist()}
+    absent = [FeatureRow(id, "absent", Frames.none(width)) for id in ids if id not in known]
+    table = pa.concat_tables([*found, tables.feature_table(absent, width)])
+    places = {id: place for place, id in enumerate(table["id"].to_pylist())}
+    order = [places[id] for id in ids]
+    return table if order == list(range(len(ids))) else table.take(order)
 
 
 def _record(

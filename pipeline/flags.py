@@ -24,6 +24,7 @@ class Flag(Enum):
     SOUND_GAPS = "gaps in the sound"
     STARTS_APART = "sound and picture start apart"
     SIZE_CHANGES = "picture changes size"
+    SEGMENT_CUT = "ends with the video, before the end that its row says"
     # of the words: which of the two is missing, then why
     NO_TRANSCRIPT = "no transcript"
     NO_WORD_TIMES = "no word times"

@@ -104,8 +104,13 @@ def probe(path: Path, start: float | None, end: float | None, limits: Limits) ->
         _within(path, limits, (container.duration or 0) / 1_000_000, picture, declared or 0)
         seen = _decode(path, container, picture, track, _Segment(container, start, end), limits)
         width, height = _shown(picture, seen.rotation)
-        tracks = len(container.streams.audio)
+        tracks, length = len(container.streams.audio), (container.duration or 0) / 1_000_000
     if not seen.frames and not seen.samples:
+        if start and length and start >= length - 0.001:
+            raise MediaError(
+                Reason.START,
+                f"{path.name} lasts {length:.1f} s, and the clip starts at {start:g} s. Correct the times, or the file.",
+            )
         raise MediaError(Reason.NOTHING_DECODED, f"{path.name} opens, but no frame and no sound of it decodes.")
     corrupt = (seen.corrupt + seen.errors["video"]) / max(seen.frames + seen.errors["video"], 1)
     if corrupt > limits.max_corrupt_share:

@@ -3,6 +3,7 @@
 A data set that brings its token ids (`rawmsa import`) keeps those, if they are of the encoder's vocabulary.
 """
 
+from dataclasses import replace
 from functools import cache
 from typing import Annotated, Any
 
@@ -103,10 +104,15 @@ def _check_encoder(dataset: str, language: str, encoder: str) -> None:
 
 
 def _take(dataset: str, ids: list[str], spoken: list[str], encoder: str, max_tokens: int) -> list[TokensRow]:
-    """The token ids that a data set brings, cut to max_tokens as the field cuts them: at the end, [SEP] not kept."""
+    """The token ids that a data set brings, cut to max_tokens as the field cuts them: at the end, [SEP] not kept.
+
+    A clip of which it brings none has none.
+    """
     brought = {row.id: row for row in tables.read_rows(TokensRow, paths.imported("text", dataset))}
-    rows = [_cut(brought[id], max_tokens) for id in ids]
-    _check_vocabulary(dataset, encoder, [row.input_ids for row in rows[:SAMPLE]], spoken[:SAMPLE])
+    none = TokensRow(id="", input_ids=[], attention_mask=[], token_type_ids=[], word=[])
+    rows = [_cut(brought.get(id, replace(none, id=id)), max_tokens) for id in ids]
+    sample = [(row.input_ids, said) for row, said in zip(rows, spoken, strict=True) if row.id in brought][:SAMPLE]
+    _check_vocabulary(dataset, encoder, [found for found, _ in sample], [said for _, said in sample])
     return rows
 
 

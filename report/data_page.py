@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 
 from pipeline import paths
+from pipeline.datasets.folder import LABEL_FILES
 from pipeline.errors import Reason
 from pipeline.tables import SPLITS, UNIMODAL
 from report import plots
@@ -24,7 +25,13 @@ def facts(data: Dataset) -> Iterator[tuple[str, str]]:
     low, high = data.label_range
     yield "Language", data.settings["language"]
     yield "Labels", f"in [{low:g}, {high:g}], metrics of {data.settings['convention']}, split {data.settings['split']}"
+    if data.scale:
+        yield "Scale", data.scale
+    found = [row["label"] for row in data.labels.values() if row["label"] is not None]
+    if found:
+        yield "Labels found", f"from {min(found):g} to {max(found):g}"
     yield "Labelled clips", _by_split(data) or "none"
+    yield "Clips without a label", f"{sum(row['label'] is None for row in data.labels.values()):,}"
     yield "Videos of labelled clips", _videos(data) or "none"
     yield "Human unimodal labels", _unimodal(data) or "none"
     extracted = data.extractions
@@ -88,6 +95,7 @@ def label_plot(data: Dataset) -> plots.Plot | None:
 
 def tables(data: Dataset, shown: bool) -> Iterator[Table]:
     settings = data.settings
+    yield Table("Not read, or doubtful", ("What",), [(note,) for note in settings.get("notes", [])])
     yield Table("Refused, by reason", ("Reason", "Count"), counted(Counter(row["reason"] for row in data.refused)))
     refused = [
         (row["reason"], row["file"], str(row["row"] or ""), row["id"] or "", _message(row, shown))
@@ -116,6 +124,6 @@ def counted(counts: Counter[str]) -> list[tuple[str, ...]]:
 
 
 def _message(refused: Row, shown: bool) -> str:
-    """The message, save one about label.csv where texts must not be shown: it may quote a cell, a transcript even."""
-    quoting = refused["file"].endswith(".csv") or refused["reason"] == Reason.DATA_SET
+    """The message, save one about a label file where texts must not be shown: it may quote a cell, a transcript even."""
+    quoting = refused["file"].endswith(LABEL_FILES) or refused["reason"] == Reason.DATA_SET
     return f"may quote a transcript: see {paths.REFUSED}" if quoting and not shown else str(refused["message"])

@@ -10,6 +10,7 @@ import numpy as np
 
 from model.measures import experiment_files
 from model.measures.experiment_files import AnyExperiment, Case, Cases, Comparison, Distributions
+from model.measures.results import too_few
 from pipeline import conventions, paths
 from pipeline.tables import MODALITIES, as_text, read_json
 from report import comparison, plots, published, truth
@@ -97,8 +98,9 @@ def _remarks(record: AnyExperiment) -> Iterator[str]:
 def _tables(record: AnyExperiment, shown: bool) -> Iterator[Table]:
     for table in _unmarked(record, shown):
         if table.rows:
-            note = f"{table.note} {SYNTHETIC}" if record.synthetic else table.note
-            yield Table(table.caption, table.header, table.rows, note)
+            few = too_few(record.dataset, record.labelled) if record.labelled else ""
+            said = (table.note, few, SYNTHETIC if record.synthetic else "")
+            yield Table(table.caption, table.header, table.rows, " ".join(filter(None, said)))
 
 
 def _unmarked(record: AnyExperiment, shown: bool) -> Iterator[Table]:

@@ -1,6 +1,7 @@
 """What the stages left behind, one Dataset for each data set; nothing here decides what is shown."""
 
 import csv
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from model import run_files
-from model.measures import experiment_files
+from model.measures import experiment_files, results
 from model.measures.experiment_files import AnyExperiment
 from model.run_files import RunRecord
 from pipeline import conventions, paths, tables
@@ -93,6 +94,17 @@ class Dataset:
         low, high = self.settings["label_range"]
         return float(low), float(high)
 
+    @property
+    def scale(self) -> str:
+        """What the numbers of labels and predictions are; of labels that are kept as the label file has them ""."""
+        return tables.scale(self.label_range, self.settings.get("neutral", 0.0))
+
+    @property
+    def too_few(self) -> str:
+        """A sentence where so few clips have a label that the numbers mean nothing."""
+        counts = Counter(row["split"] for row in self.labels.values() if row["label"] is not None)
+        return results.too_few(self.title, counts)
+
     def best(self, network: str) -> Run:
         """The seed that the validation split prefers."""
         return min(self.runs[network], key=lambda run: (run.record.valid.mae, run.seed))
@@ -124,8 +136,8 @@ def read() -> list[Dataset]:
             settings=UNKNOWN | settings.get(name, {}),
             clips=_by_id(clips.get(name, [])),
             labels=_by_id(labels.get(name, [])),
-            transcripts=_transcripts(name),
-            extractions=_extractions(name),
+            transcripts=_transcripts(name) if name in clips else {},
+            extractions=_extractions(name) if name in clips else {},
             refused=refused.get(name, []),
             runs=_runs(name),
             predictions=predictions.filter(pc.equal(predictions["dataset"], name)),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from pipeline import conventions, paths
+from pipeline import paths
 from pipeline.tables import MODALITIES
 from report import data_page, experiments, explore, plots
 from report.examples import Gallery, example, parting, shortened, spoken
@@ -141,6 +141,7 @@ def _notes(data: Dataset, options: Params) -> Iterator[str]:
         return
     if data.synthetic:
         yield "Synthetic demo: made by rawmsa demo; its numbers say that the machinery works and nothing about people."
+    yield from filter(None, (data.scale, data.too_few if data.runs else ""))
     if not data.settings["labelled"]:
         yield "No labels: nothing was trained on this data set."
     elif not data.runs:
@@ -160,12 +161,10 @@ def _notes(data: Dataset, options: Params) -> Iterator[str]:
 
 
 def _why_untrained(data: Dataset) -> str:
-    """Training needs clips to learn from and clips to choose with, and 0 for the neutral label."""
-    if neutral := conventions.find(data.settings["convention"]).neutral:
-        return f", because {neutral:g} is its neutral label and the networks take 0 for neutral"
+    """Training needs clips to learn from and clips to choose with."""
     splits = {row["split"] for row in data.labels.values() if row["label"] is not None}
     missing = " and ".join(split for split in ("train", "valid") if split not in splits)
-    return f", because no clip is in the split {missing}: see label.csv's mode" if missing else " yet"
+    return f", because no clip is in the split {missing}: see the label file's mode" if missing else " yet"
 
 
 def _network_plots(data: Dataset, network: str) -> Iterator[tuple[Chart | None, Plot]]:

@@ -71,7 +71,7 @@ def _results(name: str, datasets: Sequence[Dataset], metrics: Results, titles: M
         caption="Results on " + ", ".join(data.title for data in datasets),
         header=("Data set", "Model", *columns, "Seeds"),
         rows=rows,
-        note=" ".join([convention.note, MEAN, *_crossings(datasets, metrics, titles)]),
+        note=" ".join([convention.note, MEAN, *_crossings(datasets, metrics, titles), *_too_few(datasets)]),
         meanings=convention.meanings,
     )
 
@@ -89,11 +89,17 @@ def _crossings(datasets: Sequence[Dataset], metrics: Results, titles: Mapping[st
             said = []
             if scores.mapped:
                 (low, high), (to_low, to_high) = scores.mapped
-                said.append(f"predictions mapped linearly from [{low:g}, {high:g}] to [{to_low:g}, {to_high:g}]")
+                said.append(f"predictions mapped from [{low:g}, {high:g}] to [{to_low:g}, {to_high:g}], 0 to 0")
             if scores.split == "all":
                 said.append("all labelled clips, there being no test split")
             if said:
                 yield f"{_model(network, titles)}, on {data.title}: {'; '.join(said)}."
+
+
+def _too_few(datasets: Sequence[Dataset]) -> Iterator[str]:
+    for data in datasets:
+        if data.too_few:
+            yield data.too_few
 
 
 def _ordered(networks: Mapping[str, Summary]) -> Iterator[tuple[str, Summary]]:
@@ -159,7 +165,7 @@ def comma_separated(datasets: Sequence[Dataset], metrics: Results) -> str:
     for data in datasets:
         for network, scores in _ordered(metrics.get(data.name, {})):
             numbers = [rounded(name, part.get(name)) for name in names for part in (scores.means, scores.std)]
-            note = "synthetic demo" if data.synthetic else ""
+            note = "; ".join(["synthetic demo"] * data.synthetic + ["too few clips"] * bool(data.too_few))
             writer.writerow(
                 map(as_text, [data.name, note, network, "" if scores.seeds is None else str(scores.seeds), *numbers])
             )

@@ -128,6 +128,14 @@ def show(
     door.main(clip, out, screen)
 
 
+@app.command(rich_help_panel="Commands")
+def data(name: Annotated[str, typer.Argument(help="A folder of data/raw.")]) -> None:
+    """Show what a data set is, as ingest read it: clips, splits, labels, flags, and every file and row that is not used."""
+    from app import data as door
+
+    door.main(name)
+
+
 @app.command("import", rich_help_panel="Commands")
 def import_file(
     file: Annotated[Path, typer.Argument(help="A .pkl of features and labels as MMSA reads it, aligned or unaligned.")],
@@ -140,6 +148,9 @@ def import_file(
     label_range: Annotated[
         tuple[float, float] | None, typer.Option(help="Lowest and highest label; default: the convention's.")
     ] = None,
+    neutral: Annotated[
+        float | None, typer.Option(help="The label that is neither negative nor positive; default: the convention's.")
+    ] = None,
 ) -> None:
     """Make a data set without videos of the field's published features: data/raw/<dataset>, then dvc repro trains on it.
 
@@ -147,7 +158,7 @@ def import_file(
     """
     from pipeline.mmsa import importing
 
-    told = {"convention": convention, "language": language, "label_range": label_range}
+    told = {"convention": convention, "language": language, "label_range": label_range, "neutral": neutral}
     importing.run(file, dataset, {key: value for key, value in told.items() if value is not None})
 
 

@@ -14,7 +14,6 @@ from typer.testing import CliRunner
 from model.measures import floors, metrics
 from model.measures.intervals import Bootstrap, weighted
 from model.training import jobs
-from model.training.run import untrainable
 from pipeline import conventions, tables
 from pipeline.datasets import description
 from pipeline.errors import DatasetError
@@ -41,7 +40,7 @@ CONVENTION = Convention(
     values_of="mosi",
 )
 """
-P, Y = (np.array(x, np.float32) for x in ([1.5, 4.0, 2.9, 3.2, 5.0], [1.0, 5.0, 3.0, 2.0, 4.0]))
+P, Y = (np.array(x, np.float32) - 3 for x in ([1.5, 4.0, 2.9, 3.2, 5.0], [1.0, 5.0, 3.0, 2.0, 4.0]))
 
 
 @pytest.fixture
@@ -59,7 +58,7 @@ def table(name: str, labels: list[float]) -> pa.Table:
     made = tiny.table([split for split in tables.SPLITS for _ in labels])
     place = made.column_names.index("label")
     made = made.set_column(place, made.schema.field("label"), pa.array(labels * len(tables.SPLITS), pa.float32()))
-    return tables.with_metadata(made, tables.metadata(tiny.table()) | {"convention": name, "label_range": [1.0, 5.0]})
+    return tables.with_metadata(made, tables.metadata(tiny.table()) | {"convention": name, "label_range": [-2.0, 2.0]})
 
 
 # What holds for every convention
@@ -68,8 +67,8 @@ def table(name: str, labels: list[float]) -> pa.Table:
 @pytest.mark.parametrize("name", conventions.names())
 def test_a_convention_is_whole(name: str) -> None:
     found = conventions.find(name)
-    low, high = found.label_range
-    assert low < found.neutral < high
+    low, high = (bound - found.neutral for bound in found.label_range)
+    assert low < 0 < high
     assert found.clip is None or found.clip[0] <= low < high <= found.clip[1]
     assert {conventions.MAE, conventions.CORR} < set(found.measures)
     keys = [measure.key for measure in found.measures]
@@ -83,12 +82,12 @@ def test_a_convention_is_whole(name: str) -> None:
 @pytest.mark.parametrize("name", conventions.names())
 def test_right_predictions_are_right_by_every_measure_and_the_interval_is_of_the_same(name: str) -> None:
     found = conventions.find(name)
-    labels = np.linspace(*found.label_range, 21, dtype=np.float32)
+    labels = np.linspace(*found.label_range, 21, dtype=np.float32) - np.float32(found.neutral)
     scores = metrics.score(name, labels, labels)
     assert scores.pop("mae") == 0 and scores == pytest.approx(dict.fromkeys(scores, 1.0))
     assert scores.keys() | {"mae"} == {measure.key for measure in found.measures}
     assert weighted(name, labels, labels, np.ones((1, 21))).keys() == scores.keys() | {"mae"}
-    assert found.positive(labels - found.neutral)[[0, -1]].tolist() == [False, True]
+    assert found.positive(labels)[[0, -1]].tolist() == [False, True]
 
 
 def test_no_name_and_no_language_is_claimed_twice() -> None:
@@ -111,7 +110,8 @@ def test_a_new_convention_is_one_file(likert: str, tmp_path: Path, monkeypatch: 
     """From dataset.yaml to the report, with no other file touched."""
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "dataset.yaml").write_text(f"convention: {likert}")
-    assert description.load(tmp_path / "own").label_range == (1.0, 5.0)
+    told = description.load(tmp_path / "own")
+    assert (told.label_range, told.neutral, told.kept_range) == ((1.0, 5.0), 3.0, (-2.0, 2.0))
     named = description.describe("likert-2", {}, "here")
     assert (named.convention, named.language, named.label_range) == (likert, "en", (1.0, 5.0))
     assert description.describe("own", {}, "here").convention == conventions.DEFAULT
@@ -121,22 +121,23 @@ def test_a_new_convention_is_one_file(likert: str, tmp_path: Path, monkeypatch: 
     draws = Bootstrap(["a", "b", "c", "d", "e"]).draws(likert, P[None], Y)
     assert draws.keys() == scores.keys() and np.nanmin(draws["agree2"]) < 3 / 4 < np.nanmax(draws["agree2"])
 
-    median, majority, _ = floors.floors(table(likert, [1.0, 4.0, 5.0, 5.0]))
+    median, majority, _ = floors.floors(table(likert, [-2.0, 1.0, 2.0, 2.0]))
     assert median.scores.means["agree2"] == 3 / 4 and median.scores.means["mae"] == pytest.approx(
         (3.5 + 0.5 + 0.5 + 0.5) / 4
     )
-    assert majority.scores.means["mae"] == pytest.approx((11 / 3 + 2 / 3 + 1 / 3 + 1 / 3) / 4)  # of the mean of 4, 5, 5
+    assert majority.scores.means["mae"] == pytest.approx((11 / 3 + 2 / 3 + 1 / 3 + 1 / 3) / 4)  # of the mean of 1, 2, 2
     assert majority.scores.means["agree2"] == 3 / 4 and "mean of the positive train labels" in str(majority.note)
 
     monkeypatch.chdir(tmp_path)
-    projects.ingest(({"name": "own", "convention": likert, "label_range": [1, 5]}, projects.clips("own")))
+    about = {"name": "own", "convention": likert, "label_range": [-2, 2], "neutral": 3}
+    projects.ingest((about, projects.clips("own")))
     projects.measured(own={"self_mm": scores | {"std": {}, "seeds": 1}, "train_median": median.scores.means})
     page, shown = projects.write(), Path("data/report/tables.md").read_text()
     heads, _, floor, own = ([cell.strip() for cell in line.split("|")[1:-1]] for line in shown.splitlines()[2:6])
     assert heads == ["Data set", "Model", "Agree-2", "Agree-F1", "MAE", "Corr", "Seeds"]
     assert floor[2] == own[2] == "75.00" and "Agree-2: the 3s are left out." in shown
     assert 'data-meaning="Disagree against agree."' in page
-    assert "not trained on, because 3 is its neutral label and the networks take 0 for neutral." in page
+    assert "shown from -2 to 2 with 0 for neutral: the label file&#39;s 1 to 5 less 3. For its scale, add 3." in page
 
 
 def test_the_command_line_and_errors_list_a_new_convention(likert: str) -> None:
@@ -160,36 +161,25 @@ def test_a_convention_takes_the_hyper_parameters_of_the_one_that_it_names(likert
     assert jobs.hyper_of("self_mm", choice, "own", likert, {})[0] == "mosi"
 
 
-def test_labels_whose_neutral_point_is_not_zero_are_not_trained_on(likert: str) -> None:
-    """The networks' u-labels and their centres take 0 for neutral."""
-    why = untrainable(table(likert, [1.0, 4.0]))
-    assert why is not None and "in its convention 'likert' the label 3 is neutral, and the networks take 0" in why
-    assert untrainable(table("mosi", [1.0, -1.0])) is None
-
-
 # Labels without a neutral point
 
 
 @pytest.mark.parametrize(
     ("name", "low", "high", "message"),
     [
-        ("mosi", 1, 5, "If 3 is neutral in these labels, subtract 3 from each label and write 'label_range: [-2, 2]'"),
-        (
-            "mosi",
-            0,
-            1,
-            "If 0.5 is neutral in these labels, subtract 0.5 from each label and write 'label_range: [-0.5, 0.5]'",
-        ),
-        ("mosi", -3, 0, "the label 0 is neutral, expected a range with 0 inside"),
-        ("sims", 0, 1, "in 'convention: sims' the label 0 is neutral"),
-        ("likert", -2, 2, "the label 3 is neutral, expected a range with 3 inside"),
+        ("mosi", 1, 5, "the neutral label is 0, expected a range with labels on both sides of it"),
+        ("mosi", 1, 5, "If 3 is neutral in these labels, write 'neutral: 3' beside it"),
+        ("mosi", 0, 1, "If 0.5 is neutral in these labels, write 'neutral: 0.5' beside it"),
+        ("mosi", -3, 0, "the neutral label is 0"),
+        ("sims", 0, 1, "the neutral label is 0"),
+        ("likert", -2, 2, "If 0 is neutral in these labels, write 'neutral: 0' beside it"),
     ],
 )
 def test_a_range_has_the_neutral_label_inside(likert: str, name: str, low: int, high: int, message: str) -> None:
     """From 1 to 5 no clip would be negative, and Acc-2 100 for whatever is predicted."""
     with pytest.raises(DatasetError) as error:
         description.describe("own", {"convention": name, "label_range": [low, high]}, "dataset.yaml")
-    assert str(error.value).startswith(f"dataset.yaml: label_range is [{low}, {high}]: in 'convention: {name}'")
+    assert str(error.value).startswith(f"dataset.yaml: label_range is [{low}, {high}]: the neutral label is")
     assert message in str(error.value)
     assert description.describe("own", {"convention": "likert", "label_range": [0, 4]}, "here").label_range == (0, 4)
 

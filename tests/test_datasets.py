@@ -3,12 +3,14 @@
 import os
 from pathlib import Path
 
+import openpyxl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline import datasets, tables
 from pipeline.datasets import Dataset, Shares, sidecars, split
+from pipeline.datasets.scale import Observed
 from pipeline.errors import DatasetError
 from pipeline.tables.spoken import Cue
 
@@ -163,16 +165,16 @@ def test_a_set_without_any_video_is_text_alone(tmp_path: Path) -> None:
     assert "expected a text, or a video as Raw/v/2.<ext>" in dataset.refused[0].message
 
 
-def test_rows_without_video_and_videos_without_row_are_refused(tmp_path: Path) -> None:
-    sheet = "video_id,clip_id,text,label\nv,1,a,1\nv,2,b,1\nv,3,c,9\nv,4,d,1\n"
-    dataset = read(tmp_path / "d", "v/1.mp4", "v/3.mp4", "v/4.mp4", "v/4.avi", "v/5.mp4", sheet=sheet)
-    assert ids(dataset) == ["v/1"]
+def test_rows_without_video_are_refused_and_videos_without_row_have_no_label(tmp_path: Path) -> None:
+    sheet = "video_id,clip_id,text,label,mode\nv,1,a,1,train\nv,2,b,1,train\nv,3,c,9,train\nv,4,d,1,train\nv,6,,,\n"
+    videos = ("v/1.mp4", "v/3.mp4", "v/4.mp4", "v/4.avi", "v/5.mp4", "v/6.mp4")
+    dataset = read(tmp_path / "d", *videos, sheet=sheet)
+    assert ids(dataset) == ["v/1", "v/5", "v/6"] and dataset.splits == {"v/1": "train"}
     found = {r.reason: (r.row, r.id, r.message) for r in dataset.refused}
-    assert found.keys() == {"no clip", "label", "ambiguous", "no row"}
+    assert found.keys() == {"no clip", "label", "ambiguous"}
     assert found["no clip"][:2] == (3, "v/2")
     assert "expected Raw/v/2.<ext>, v/2.<ext> or v_2.<ext>" in found["no clip"][2]
     assert "v/4.avi, v/4.mp4" in found["ambiguous"][2]
-    assert found["no row"][2] == "v/5.mp4 has no row in label.csv. Add one, or remove the file."
 
 
 def test_a_row_whose_video_is_damaged_keeps_its_id(tmp_path: Path) -> None:
@@ -199,7 +201,6 @@ def test_the_second_row_with_an_id_is_refused(tmp_path: Path) -> None:
         ("v,1,t,good", "label", "found good, expected a number from -3 to 3, with a point for decimals"),
         ("v,1,t,3.2", "label", "found 3.2, expected a number from -3 to 3"),
         ("v,1,t,inf", "label", "found inf"),
-        ("v,1,,", "label", "found nothing, expected a label, or a text for a clip without one"),
         (",1,t,1", "video_id", "column video_id: found nothing, expected the id"),
         ("v,,t,1", "clip_id", "column clip_id: found nothing, expected the id"),
         ("../secret,1,t,1", "video_id", "found '../secret', expected no slash"),
@@ -286,21 +287,220 @@ def test_labels_and_texts_may_be_missing(tmp_path: Path) -> None:
     assert not dataset.refused
 
 
-@pytest.mark.parametrize(("found", "expected"), [("lable", "label"), ("Labels", "label"), ("label-t", "label_T")])
-def test_a_misspelt_column_is_told(tmp_path: Path, found: str, expected: str) -> None:
-    dataset = read(tmp_path / "d", sheet=f"video_id,clip_id,text,{found}\nv,1,good,1\n")
+# Columns and files that are not read
+
+
+@pytest.mark.parametrize(("found", "expected"), [("transcript", "text"), ("Txt", "text"), ("label-t", "label_T")])
+def test_a_column_of_another_name_is_asked_about(tmp_path: Path, found: str, expected: str) -> None:
+    dataset = read(tmp_path / "d", "v/1.mp4", sheet=f"video_id,clip_id,label,{found}\nv,1,1,1\n")
     assert ids(dataset) == ["v/1"], "the row is used, without that column"
     (refusal,) = dataset.refused
     assert (refusal.reason, refusal.row) == ("column", 1)
     assert f"line 1: found '{found}', expected '{expected}'; rename it" in refusal.message
 
 
-def test_a_misspelt_mode_is_told_and_other_columns_are_left_alone(tmp_path: Path) -> None:
-    sheet = "video_id,clip_id,text,label,mod,speaker,title,time,labels\nv,1,good,1,test,x,y,z,0\n"
-    dataset = read(tmp_path / "d", sheet=sheet)
-    assert dataset.split == "by_video"
-    (refusal,) = dataset.refused
-    assert "found 'mod', expected 'mode'" in refusal.message
+@pytest.mark.parametrize(
+    ("header", "row", "meant"),
+    [
+        ("label,split", "1,test", "mode"),
+        ("label,Data Split", "1,hold", "mode"),
+        ("label,fold", "1,3", "mode"),
+        ("label,mod", "1,dev", "mode"),
+        ("text,lable", "t,1", "label"),
+        ("text,sentiment", "t,positive", "label"),
+        ("text,y", "t,0.5", "label"),
+        ("label,begin", "1,3", "start"),
+        ("label,end_time", "1,3.5", "end"),
+    ],
+)
+def test_a_column_that_may_decide_what_is_learned_is_never_passed_over(
+    tmp_path: Path, header: str, row: str, meant: str
+) -> None:
+    """A test clip that is trained on is the worst case."""
+    name, cell = header.partition(",")[2], row.partition(",")[2]
+    with pytest.raises(DatasetError) as error:
+        read(tmp_path / "d", "v.mp4", sheet=f"file,{header}\nv.mp4,{row}\n")
+    said = f"line 1: the column '{name}' (it holds {cell}) would not be read, and there is no column '{meant}'"
+    assert said in str(error.value) and f"Rename it to {meant} if so" in str(error.value)
+
+
+def test_a_column_of_splits_is_found_by_what_it_holds(tmp_path: Path) -> None:
+    sheet = "file,label,what for\na.mp4,1,training\nb.mp4,-1,testing\n"
+    with pytest.raises(DatasetError, match=r"'what for' \(it holds testing, training\) .*did you mean mode"):
+        read(tmp_path / "d", "a.mp4", "b.mp4", sheet=sheet)
+    by_video = read(tmp_path / "d", dataset__yaml="split: by_video")
+    assert by_video.split == "by_video" and by_video.notes == ["1 column of label.csv is not read: what for."]
+    (tmp_path / "d" / "label.csv").write_text(sheet.replace("what for", "mode"))
+    (tmp_path / "d" / "dataset.yaml").unlink()
+    assert read(tmp_path / "d").splits == {"a/0": "train", "b/0": "test"}
+
+
+def test_what_is_not_read_is_named_once_a_kind(tmp_path: Path) -> None:
+    sheet = "video_id,clip_id,text,label,speaker,title,time,labels,code\nv,1,good,1,x,y,z,0,7\n"
+    names = ("truth.csv", "other/a.csv", "old.xls", "README.txt", "b.srt", "v/1.srt")
+    dataset = read(tmp_path / "d", "v/1.mp4", *names, sheet=sheet)
+    assert ids(dataset) == ["v/1"] and dataset.split == "by_video" and not dataset.refused
+    assert [note.split(". ")[0] for note in dataset.notes] == [
+        "2 .csv files are not read (other/a.csv, truth.csv)",
+        "1 .xls file is not read (old.xls)",
+        "5 columns of label.csv are not read: speaker, title, time, labels, code.",
+        "labels go from 1 to 1: all on one side, none below 0, the neutral label",
+        "1 .srt file is not read (b.srt): no video has the name.",
+        "1 .txt file is not read (README.txt): no video has the name.",
+    ]
+
+
+# Label files that are no CSV
+
+
+def workbook(file: Path, *sheets: list[list[object]]) -> None:
+    book = openpyxl.Workbook()
+    book.remove(book.active)
+    for number, rows in enumerate(sheets, 1):
+        sheet = book.create_sheet(f"Sheet{number}")
+        for row in rows:
+            sheet.append(row)
+    book.save(file)
+
+
+def test_an_excel_sheet_is_read_as_a_csv_is(tmp_path: Path) -> None:
+    folder = make(tmp_path / "d", "1/001.mp4", "1/2.mp4")
+    rows = [
+        ["video_id", "clip_id", "text", "label", "mode", None],
+        [1, "001", "so\nso", 1.5, "train", None],
+        [],
+        [1, 2, "x", -1, "test"],
+        [1, 3, "y", 7, "test"],
+    ]
+    workbook(folder / "label.xlsx", rows, [["old"]])
+    dataset = datasets.read(folder, SHARES)
+    assert [(c.id, c.row.text, c.row.label, c.row.line) for c in dataset.clips if c.row] == [
+        ("1/001", "so\nso", 1.5, 2),
+        ("1/2", "x", -1, 4),
+    ]
+    assert dataset.splits == {"1/001": "train", "1/2": "test"}
+    assert [(r.row, r.message) for r in dataset.refused] == [
+        (
+            5,
+            f"{folder}/label.xlsx, line 5, column label: found 7, expected a number from -3 to 3, with a point for decimals. Correct it.",
+        )
+    ]
+    assert dataset.notes == [
+        "1 sheet of label.xlsx is not read (Sheet2): only the first sheet is. Put all rows that count in it."
+    ]
+
+
+def test_a_tsv_is_read_and_two_label_files_are_not(tmp_path: Path) -> None:
+    folder = make(tmp_path / "d", "a.mp4")
+    (folder / "label.tsv").write_text("file\tlabel\na.mp4\t1\n")
+    assert [clip.row and clip.row.label for clip in datasets.read(folder, SHARES).clips] == [1]
+    (folder / "label.xlsx").write_bytes(b"")
+    with pytest.raises(DatasetError, match=r"has the label files label.tsv, label.xlsx; expected one"):
+        datasets.read(folder, SHARES)
+    (folder / "label.tsv").unlink()
+    with pytest.raises(DatasetError, match=r"label.xlsx cannot be read as an Excel workbook .*Save it again"):
+        datasets.read(folder, SHARES)
+
+
+# On what scale the labels are
+
+
+def rated(folder: Path, labels: list[object], yaml: str = "") -> Dataset:
+    """Rows of text with these labels."""
+    sheet = "video_id,clip_id,text,label\n" + "".join(f"v{n},1,t,{label}\n" for n, label in enumerate(labels))
+    return read(folder, sheet=sheet, **({"dataset__yaml": yaml} if yaml else {}))
+
+
+@pytest.mark.parametrize(
+    ("labels", "yaml", "parts"),
+    [
+        ([1, 2, 3, 4, 5] * 12, "", ["24 labels are not a number from -3 to 3", "the numbers go from 1 to 5", "'label_range: [1, 5]' and 'neutral: 3'"]),
+        ([1, 2, 3, 1, 2, 3, 4], "", ["all on one side of 0", "'label_range: [1, 4]' and 'neutral: 2.5'"]),
+        ([0, 1] * 30, "", ["from 0 to 1, all on one side of 0", "'label_range: [0, 1]' and 'neutral: 0.5'", "'label_range: [-3, 3]' if 0 is neutral"]),
+        ([0, 50, 100, 70, 20, 99], "", ["'label_range: [0, 100]' and 'neutral: 50'"]),
+        ([-5, 5, 4, -4, 1, -1], "", ["4 labels are not", "'label_range: [-5, 5]' and 'neutral: 0'"]),
+        ([-2, 0, 2, 1] * 3, "language: zh", ["6 labels are not a number from -1 to 1", "and 'convention: mosi'"]),
+        (["positive", "negative", "neutral"] * 4, "", ["12 of 12 labels are not a number", "'labels: {positive: 1, negative: -1, neutral: 0}'"]),
+        (["joy", "anger", "joy", "fear"], "", ["joy (2), anger (1), fear (1)", "classes such as emotions are not supported", "'labels: {negative: -1, neutral: 0, positive: 1}'", "remove the column"]),
+        (["good", "bad", "so so", "good"], "labels: {good: 1, bad: -1, meh: 0}", ["expected"]),
+        (['"1,5"', '"-0,5"'], "", ["Write the decimals with a point"]),
+    ],
+)  # fmt: skip
+def test_labels_of_another_scale_refuse_the_data_set_with_the_lines_to_write(
+    tmp_path: Path, labels: list[object], yaml: str, parts: list[str]
+) -> None:
+    if parts == ["expected"]:
+        dataset = rated(tmp_path / "d", labels, yaml)
+        assert [r.message.split("found ")[1] for r in dataset.refused] == [
+            "so so, expected one of good, bad, meh (`labels` in dataset.yaml). Correct it."
+        ]
+        return
+    with pytest.raises(DatasetError) as error:
+        rated(tmp_path / "d", labels, yaml)
+    assert all(part in str(error.value) for part in parts), str(error.value)
+    assert len(str(error.value)) < 900
+
+
+def test_the_lines_that_the_messages_show_are_right(tmp_path: Path) -> None:
+    """Labels are kept less the neutral one, so that 0 is neutral behind ingest."""
+    stars = rated(tmp_path / "stars", [1, 2, 3, 4, 5, 5], "label_range: [1, 5]\nneutral: 3")
+    assert [row.label for row in stars.rows.values()] == [-2, -1, 0, 1, 2, 2] and not stars.refused
+    assert stars.description.kept_range == (-2, 2) and stars.observed == Observed(1, 5, 6) and not stars.notes
+    binary = rated(tmp_path / "binary", [0, 1, "1.0", 0], "labels: {0: -1, 1: 1}")
+    assert [row.label for row in binary.rows.values()] == [-1, 1, 1, -1]
+    words = rated(
+        tmp_path / "words", ["Positive", "negative", "NEUTRAL"], "labels: {negative: -1, neutral: 0, positive: 1}"
+    )
+    assert [row.label for row in words.rows.values()] == [1, -1, 0]
+    assert words.description.label_range == (-1, 1)
+    graded = rated(tmp_path / "graded", ["low", "mid", "top"], "labels: {low: 0, mid: 1, top: 2}\nneutral: 1")
+    assert [row.label for row in graded.rows.values()] == [-1, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("yaml", "message"),
+    [
+        (
+            "neutral: 3",
+            "label_range is (-3.0, 3.0): the neutral label is 3, expected a range with labels on both sides",
+        ),
+        ("labels: {a: 1, b: 5}", "write 'neutral: 3' beside it"),
+        ("labels: {a: 7}\nlabel_range: [-3, 3]", "`labels` gives a the number 7, which is outside"),
+        ("labels: {yes: 1, no: -1}", "labels is {False: -1, True: 1}: a key is read as true; write yes, no"),
+        ("labels: {a: b}", "labels is {'a': 'b'}: input should be a valid number"),
+    ],
+)
+def test_a_scale_that_means_nothing_says_so(tmp_path: Path, yaml: str, message: str) -> None:
+    with pytest.raises(DatasetError) as error:
+        rated(tmp_path / "d", [1], yaml)
+    assert message in str(error.value)
+
+
+def test_one_wrong_label_costs_its_row_and_a_narrow_scale_is_doubted(tmp_path: Path) -> None:
+    typo = rated(tmp_path / "typo", [24, -1, 2.4, 1, -2, 0.2])
+    assert reasons(typo) == ["label"] and len(typo.clips) == 5 and not typo.notes
+    narrow = rated(tmp_path / "narrow", [-1, 1, 0.5, -0.5, 0, 1])
+    assert len(narrow.clips) == 6
+    (note,) = narrow.notes
+    assert (
+        "labels go from -1 to 1, a third or less of the label range -3 to 3" in note
+        and "'label_range: [-1, 1]'" in note
+    )
+    few = rated(tmp_path / "few", [1, 2, 0.5])
+    assert len(few.clips) == 3 and "all on one side, none below 0" in few.notes[0]
+
+
+# Segments without ids
+
+
+def test_segments_of_one_file_are_clips_by_their_times(tmp_path: Path) -> None:
+    sheet = "file,start,end,label\ntalk.mp4,0,4,1\ntalk.mp4,4,8.25,-1\ntalk.mp4,8.25,,0\na/talk.mp4,,4,1\ntalk.mp4,4,8.25,2\n"
+    dataset = read(tmp_path / "d", "talk.mp4", "a/talk.mp4", sheet=sheet)
+    assert ids(dataset) == ["a/talk/0-4", "talk/0-4", "talk/4-8.25", "talk/8.25-end"]
+    assert len({split for id, split in dataset.splits.items() if id.startswith("talk/")}) == 1, "one video, one split"
+    assert [(r.reason, r.row) for r in dataset.refused] == [("duplicate id", 6)]
+    speakers = read(tmp_path / "e", "x.mp4", "y.mp4", sheet="file,video_id,label,end\nx.mp4,ann,1,\ny.mp4,ann,-1,2\n")
+    assert ids(speakers) == ["ann/x", "ann/y-0-2"], "the video_id keeps a speaker in one split"
 
 
 # dataset.yaml and what a name tells
@@ -329,7 +529,10 @@ def test_conventions(tmp_path: Path, name: str, yaml: str, language: str, conven
 @pytest.mark.parametrize(
     ("yaml", "message"),
     [
-        ("languag: en", "the key 'languag' is not known; allowed are language, convention, label_range"),
+        (
+            "languag: en",
+            "the key 'languag' is not known; allowed are language, convention, neutral, labels, label_range",
+        ),
         ("language: fr", "language is 'fr': input should be 'en' or 'zh'"),
         ("label_range: [3, -3]", "the first number must be below the second"),
         ("convention: sims\nlabel_range: [-3, 3]", "label_range is [-3, 3]"),

@@ -90,7 +90,7 @@ CASES = [
     label("label is a formula", "=1+1"),
     label("label of 100,000 digits", "1" * 100_000, "1" * LONGEST + "… (100,000 characters)"),
     label("label acts on the terminal", "\x1b[2J", r"\x1b[2J"),
-    row("neither label nor text", "v,1,,", "label", "column label", "found nothing, expected a label, or a text"),
+    row("neither label nor text", "v,1,,", "no clip", "expected a text, or a video as Raw/v/1.<ext>"),
     row("unimodal label out of range", "v,1,t,1,7", "label_T", "column label_T: found 7", header=HEADER.replace("label\n", "label,label_T\n"), used=()),
     row("no video_id", ",1,t,1", "video_id", "column video_id: found nothing, expected the id. Fill it in."),
     row("no clip_id", "v,,t,1", "clip_id", "column clip_id: found nothing, expected the id. Fill it in."),
@@ -118,27 +118,26 @@ CASES = [
     row("cell of 200,000 characters", f"v,1,{'t' * 200_000},1", "cells", "found a cell of more than 131,072 characters, expected fewer (is a quote not closed?)"),
     Case("quote that never ends", {"label.csv": f'{HEADER}{GOOD}v,1,"t,1\nx,1,t,1\n'}, "cells", ("label.csv, lines 3 to 4", "found a quote that is not closed, expected one at the end of the cell")),
     *(
-        Case(f"file {file[:20]!r}", {"label.csv": f"file,text\n{file},t\nw/1.mp4,fine\n"}, "file", ("label.csv, line 2, column file", "expected a path below the data set's folder. Move the clip there."), videos=("w/1.mp4", "v/1.mp4"))
+        Case(f"file {file[:20]!r}", {"label.csv": f"file,text\n{file},t\nw/1.mp4,fine\n"}, "file", ("label.csv, line 2, column file", "expected a path below the data set's folder. Move the clip there."), ("v/1", "w/1"), ("w/1.mp4", "v/1.mp4"))
         for file in ("../x.mp4", "/etc/passwd", "..\\x.mp4", "C:\\x.mp4", "\\\\server\\x.mp4", "file:///etc/passwd", "https://example.org/x.mp4", "v.mp4\0", "\x1b]0;x\x07.mp4", "/" * 1000)
     ),
     *(
-        Case(f"file {file!r}", {"label.csv": f"file,text\n{file},t\nw/1.mp4,fine\n"}, "no clip", ("label.csv, line 2", f"found no video for it, expected {file}. Add it, or remove the row."), videos=("w/1.mp4", "v/1.mp4"))
+        Case(f"file {file!r}", {"label.csv": f"file,text\n{file},t\nw/1.mp4,fine\n"}, "no clip", ("label.csv, line 2", f"found no video for it, expected {file}. Add it, or remove the row."), ("v/1", "w/1"), ("w/1.mp4", "v/1.mp4"))
         for file in ("~/x.mp4", "~", "x%2F..%2Fy.mp4", "$HOME/x.mp4")
     ),
-    Case("row and video differ in case", {"label.csv": f"{HEADER}V,1,t,1\n{GOOD}"}, "no clip", ("label.csv, line 2", "found v/1.MP4, which differs in upper and lower case, expected Raw/V/1.<ext>", "Add it, or remove the row."), videos=("v/1.MP4", "w/1.mp4")),
-    Case("file differs in case", {"label.csv": "file,text\nW/1.mp4,t\nw/2.mp4,t\n"}, "no clip", ("found w/1.mp4, which differs in upper and lower case, expected W/1.mp4",), ("w/2",), ("w/1.mp4", "w/2.mp4", "x/1.mp4")),
+    Case("row and video differ in case", {"label.csv": f"{HEADER}V,1,t,1\n{GOOD}"}, "no clip", ("label.csv, line 2", "found v/1.MP4, which differs in upper and lower case, expected Raw/V/1.<ext>", "Add it, or remove the row."), ("v/1", "w/1"), ("v/1.MP4", "w/1.mp4")),
+    Case("file differs in case", {"label.csv": "file,text\nW/1.mp4,t\nw/2.mp4,t\n"}, "no clip", ("found w/1.mp4, which differs in upper and lower case, expected W/1.mp4",), ("w/1", "w/2", "x/1"), ("w/1.mp4", "w/2.mp4", "x/1.mp4")),
     Case("mode unknown", {"label.csv": "video_id,clip_id,text,label,mode\nv,1,t,1,\x1b[2Jhold\nw,1,t,1,test\n"}, "mode", ("label.csv, line 2, column mode", r"found \x1b[2Jhold, expected train, valid or test. Fill it in")),
-    Case("column misspelt", {"label.csv": "video_id,clip_id,text,lable\nw,1,t,1\n"}, "column", ("label.csv, line 1", "found 'lable', expected 'label'; rename it")),
+    Case("column misspelt", {"label.csv": "video_id,clip_id,txt,label\nw,1,t,1\n"}, "column", ("label.csv, line 1", "found 'txt', expected 'text'; rename it"), (), ()),
     Case("segment ends before it starts", {"label.csv": "video_id,clip_id,text,start,end\nv,1,t,2,1\nw,1,t,0,1\n"}, "end", ("label.csv, line 2, column end", "found 1, expected a time after start. Correct either."), videos=("v.mp4", "w.mp4")),
     Case("segment at an absurd time", {"label.csv": "video_id,clip_id,text,start,end\nv,1,t,1e300,\nw,1,t,0,1\n"}, "start", ("label.csv, line 2, column start", "found 1e300, expected a number from 0 to 1e+06"), videos=("v.mp4", "w.mp4")),
-    Case("video without row", {"label.csv": HEADER + GOOD}, "no row", ("u/1.mp4 has no row in label.csv. Add one, or remove the file.",), videos=("u/1.mp4", "w/1.mp4")),
     Case("rows without text of a set without videos", {"label.csv": f"{HEADER}v,1,,1\n{GOOD}"}, "no clip", ("label.csv, line 2", "expected a text, or a video as Raw/v/1.<ext>")),
-    Case("header alone", {"label.csv": HEADER}, "no row", ("w/1.mp4 has no row in label.csv. Add one",), (), ("w/1.mp4",)),
     Case("two videos of a row", {"label.csv": f"{HEADER}v,1,t,1\n{GOOD}"}, "ambiguous", ("label.csv, line 2", "the clip may be v/1.avi, v/1.mp4. Remove all but one"), videos=("v/1.avi", "v/1.mp4", "w/1.mp4")),
     Case("sheet under another name", {"labels.csv": HEADER}, "not in its place", ("labels.csv is not read, expected", "Rename it, or move it there."), ("w/0",), ("w.mp4",)),
     whole("no bytes", b"", "has the columns (none); expected video_id and clip_id (or file), and text or label. Name them so in its first line"),
     whole("columns of other names", "id,sentence\n1,a\n", "has the columns id, sentence; expected video_id and clip_id"),
     whole("column missing", "video_id,clip_id\nv,1\n", "has the columns video_id, clip_id; expected"),
+    whole("column misspelt that decides", "video_id,clip_id,text,lable\nw,1,t,1\n", "line 1: the column 'lable' (it holds 1) would not be read, and there is no column 'label': did you mean label? Rename it to label if so"),
     whole("column twice", "video_id,clip_id,text,TEXT\n", "names a column twice: video_id, clip_id, text, TEXT; expected each once. Remove one."),
     whole("header acts on the terminal", "\x1b[2J,x\n", r"has the columns \x1b[2J, x; expected"),
     whole("header of 100,000 characters", "x" * 100_000, "… (100,000 characters); expected video_id"),

@@ -116,7 +116,7 @@ def test_nothing_is_done_twice_and_equal_input_gives_equal_bytes(
     assert "0 computed, 3 from cache" in run(capsys)
     assert not changed(before)
     copy(videos[0], paths.RAW / "more" / "new.mp4")
-    assert "ingest: more 1 clips, own 3 clips; 0 computed, 4 from cache" in run(capsys), "bytes count, not names"
+    assert "ingest: more 1 clip, own 3 clips; 0 computed, 4 from cache" in run(capsys), "bytes count, not names"
     paths.PARAMS.write_text(paths.PARAMS.read_text().replace("workers: 1", "workers: 2"))
     shutil.rmtree(paths.RAW / "more")
     shutil.rmtree("cache")
@@ -181,7 +181,7 @@ def test_a_clip_that_overruns_its_time_is_tried_again_next_time(
         assert "0 computed, 0 from cache, 1 failed; 2 refused (given up: timeout 1, no clips 1)" in run(capsys)
     messages = [row["message"] for row in rows(paths.REFUSED)]
     assert "clip.mp4 was given up: it ran longer than limits.seconds." in messages
-    assert "slow 1 clips, words 3 clips; 1 computed, 0 from cache, 0 failed; 0 refused" in run(capsys)
+    assert "slow 1 clip, words 3 clips; 1 computed, 0 from cache, 0 failed; 0 refused" in run(capsys)
 
 
 def test_segments_of_one_video_are_clips(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -222,7 +222,7 @@ def test_a_set_that_cannot_be_read_does_not_stop_the_others(words: Path, capsys:
     (paths.RAW / "typo" / "dataset.yaml").write_text("langauge: en")
     (paths.RAW / "void").mkdir()
     (paths.RAW / "bad name").mkdir()
-    summary, _, *told = run(capsys).splitlines()
+    summary, _, _, *told = run(capsys).splitlines()
     assert summary.endswith("3 refused (data set name 1, data set 1, no clips 1)")
     assert "the key 'langauge' is not known" in told[0]
     assert len(told) == 3
@@ -230,17 +230,26 @@ def test_a_set_that_cannot_be_read_does_not_stop_the_others(words: Path, capsys:
     assert set(tables.read_json(paths.DATASETS)) == {"words"}
 
 
-def test_refusals_are_told_data_sets_first_and_the_rest_in_part(
+def test_refusals_are_told_data_sets_first_and_one_for_each_cause(
     words: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (words / "label.csv").write_text(SHEET.replace("mode", "mod") + "".join(f"x,{n},c,9,test\n" for n in range(8)))
+    (words / "label.csv").write_text(
+        SHEET.replace("text", "txt") + "".join(f"x,{n},c,,hold\n" for n in range(8)) + "../y,1,c,1,test\n"
+    )
+    (words / "1.mp4").write_bytes(b"x")
     (paths.RAW / "typo").mkdir()
-    (paths.RAW / "typo" / "label.csv").write_text("id,text\n1,a\n")
-    _, _, *told = run(capsys).splitlines()
-    assert "typo/label.csv has the columns id, text; expected" in told[0]
-    assert "found 'mod', expected 'mode'" in told[1]
-    assert ["line 5, column label: found 9" in line for line in told[2:]] == [True, False, False, False]
-    assert told[-1] == "  … and 5 more: data/ingest/refused.parquet, data/report/index.html"
+    (paths.RAW / "typo" / "label.csv").write_text("id,sentiment\n1,a\n")
+    (paths.RAW / "loose.mp4").write_bytes(b"v")
+    good = clips.make(paths.RAW / "good" / "1.mp4", seconds=0.3)
+    told = run(capsys).splitlines()
+    assert "good 1 clip" in told[0] and good.is_file()
+    assert (
+        "typo/label.csv has the columns id, sentiment; expected" in told[1]
+        and "sentiment: did you mean label?" in told[1]
+    )
+    assert "found 'txt', expected 'text'" in told[2]
+    assert sum("no video for it" in line for line in told) == 1, "one line for 11 rows without a video"
+    assert any(line.endswith("And 10 more (no clip): rawmsa data words") for line in told), told
 
 
 def test_shared_videos_are_reported_not_refused(words: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -257,7 +266,8 @@ def test_what_splits_share_is_told_in_a_line_with_what_to_do(
     (labelled / "label.csv").write_text(SHEET + "x,1,good,1,test\nv,3,so so,0,train\n")
     told = run(capsys).splitlines()
     assert "0 refused" in told[0]
-    assert told[1:] == [
+    assert told[1] == "  own: labels from -1 to 1 (range -3 to 3, neutral 0 (the convention says so))"
+    assert told[2:] == [
         "  own: leakage: 2 texts, 1 content lie in more than one split (data/ingest/datasets.json names them), so its "
         "figures may flatter. Give each to one split in label.csv."
     ]
@@ -266,7 +276,7 @@ def test_what_splits_share_is_told_in_a_line_with_what_to_do(
     assert facts["duplicates"] == [["v/1", "x/1"], ["v/2", "v/3"]]
     (labelled / "label.csv").write_text(SHEET.replace("bad,-1,train", "fine,-1,test"))
     (labelled / "Raw/x/1.mp4").unlink()
-    assert "own: leakage: 1 video lies in more than one split" in (line := run(capsys).splitlines()[1])
+    assert "own: leakage: 1 video lies in more than one split" in (line := run(capsys).splitlines()[2])
     assert line.endswith("label.csv, or write 'split: by_video' in data/raw/own/dataset.yaml.")
 
 
@@ -327,7 +337,7 @@ def test_where_most_clips_cannot_be_used_the_stage_says_so_and_ends_with_an_erro
         run(capsys)
     assert [row["reason"] for row in rows(paths.REFUSED)] == ["unreadable", "unreadable"]
     paths.PARAMS.write_text(paths.PARAMS.read_text().replace("fraction: 0.5", "fraction: 0.7"))
-    assert "own 1 clips" in run(capsys)
+    assert "own 1 clip;" in run(capsys)
 
 
 def test_a_part_of_an_array_takes_nothing_from_what_the_cache_notes_as_used(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
-from model.measures import metrics, results
+from model.measures import intervals, metrics, results
 
 P = np.array([2.6, 0.4, -0.5, -2.5, 0.0, -0.2], np.float32)
 Y = np.array([3.0, -0.6, -1.0, -2.2, 0.0, 0.8], np.float32)
@@ -31,7 +31,7 @@ def test_halves_round_to_even_and_values_are_clipped_for_classes_alone():
 def test_a_prediction_of_zero_is_negative_where_zeros_are_left_out():
     found = metrics.score("mosi", np.array([0.0, 0.0]), np.array([-1.0, 1.0]))
     assert (found["acc2_pos"], found["acc2_nonneg"]) == (0.5, 0.5)
-    assert metrics.score("mosi", np.array([0.0]), np.array([1.0]))["acc2_pos"] == 0.0
+    assert metrics.score("mosi", np.array([0.0, -2.0]), np.array([1.0, -1.0]))["acc2_pos"] == 0.5
 
 
 def test_sims_clips_before_everything():
@@ -55,13 +55,30 @@ def test_sims_clips_before_everything():
     ],
 )
 def test_sims_edges(edge: float, beside: float, measure: str, same: bool):
-    assert metrics.score("sims", np.array([edge]), np.array([beside]))[measure] == float(same)
+    """Beside two clips that are right in every measure, so that the labels are of several classes."""
+    predictions, labels = np.array([edge, -1, 1]), np.array([beside, -1, 1])
+    assert metrics.score("sims", predictions, labels)[measure] == pytest.approx((2 + same) / 3)
 
 
 def test_a_constant_prediction_has_no_correlation():
     found = metrics.score("mosi", np.full(6, 0.3), Y)
     assert found["corr"] is None
     assert found["mae"] > 0
+
+
+@pytest.mark.parametrize(
+    ("convention", "named"), [("mosi", ("acc2_nonneg", "f1_nonneg", "acc2_pos", "f1_pos")), ("sims", ("acc2", "f1"))]
+)
+@pytest.mark.parametrize("sign", [1, -1])
+def test_labels_of_one_class_leave_acc2_and_f1_undefined(convention: str, named: tuple[str, ...], sign: int) -> None:
+    """Whatever always names that class would have 100, a floor too."""
+    labels = sign * np.array([0.2, 0.5, 0.9, 1.0])
+    found = metrics.score(convention, np.full(4, sign * 0.4), labels)
+    assert [found[name] for name in named] == [None] * len(named) and found["mae"] > 0
+    draws = intervals.weighted(convention, np.full(4, sign * 0.4), labels, np.ones((1, 4)))
+    assert all(np.isnan(draws[name]).all() for name in named)
+    both = metrics.score(convention, np.append(np.full(4, sign * 0.4), -sign), np.append(labels, -sign))
+    assert [both[name] for name in named] == [1.0] * len(named)
 
 
 def test_only_zeros_leave_negative_against_positive_undefined():

@@ -80,7 +80,7 @@ class Followed(_Record):
 
 
 class Experiment(_Record):
-    """What every experiment says of itself."""
+    """What every experiment says of itself. labelled: clips by split; none in records of older versions."""
 
     name: str
     dataset: str
@@ -88,6 +88,7 @@ class Experiment(_Record):
     synthetic: bool
     label_range: Range
     seeds: list[int]
+    labelled: dict[str, int] = {}
 
 
 class Comparison(Experiment):

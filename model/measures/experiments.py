@@ -4,6 +4,7 @@ Runs are trained elsewhere (model/experiment.py); here are their rows, and the c
 data/experiments/<dataset>/<name>.json (experiment_files.py).
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -120,6 +121,7 @@ def content(name: str, table: pa.Table, runs: Sequence[Runs], seeds: Sequence[in
         synthetic=metadata["synthetic"],
         label_range=metadata["label_range"],
         seeds=list(seeds),
+        labelled=dict(sorted(Counter(table["split"].drop_null().to_pylist()).items())),
     )
     if name not in FIGURES:
         beside = reference(name, [each.row for each in runs])

@@ -85,8 +85,7 @@ def _most_are_positive(table: pa.Table, split: str) -> bool:
 
 def _positive(table: pa.Table, labels: np.ndarray) -> np.ndarray:
     """(N,) bool: whether the convention counts each label as positive."""
-    convention = conventions.find(_convention(table))
-    return convention.positive(labels - convention.neutral)
+    return conventions.find(_convention(table)).positive(labels)
 
 
 def _labels(table: pa.Table, split: str) -> np.ndarray:

@@ -51,8 +51,15 @@ def weighted(convention: str, predictions: np.ndarray, labels: np.ndarray, weigh
     found = {"mae": _share(np.abs(p - y), weights), "corr": _corr(p, y, weights)}
     for measure, predicted, true, counted in metrics.classes(convention, p, y):
         compute = _f1 if measure.kind == "f1" else _accuracy
-        found[measure.key] = compute(predicted[counted], true[counted], weights[:, counted])
+        values = compute(predicted[counted], true[counted], weights[:, counted])
+        found[measure.key] = np.where(_comparing(true[counted], weights[:, counted]), values, np.nan)
     return found
+
+
+def _comparing(true: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """(R,) bool: resamples that have labels of more than one class, see metrics.comparing."""
+    kinds = [weights[:, true == kind].any(axis=1) for kind in np.unique(true)]
+    return np.sum(kinds, axis=0) > 1 if kinds else np.zeros(len(weights), bool)
 
 
 def _share(values: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -15,13 +15,21 @@ Scores = dict[str, float | None]
 
 
 def score(convention: str, predictions: np.ndarray, labels: np.ndarray) -> Scores:
-    """Every measure of the convention, unrounded; None where it is not defined."""
+    """Every measure of the convention, unrounded; None where it is not defined.
+
+    Labels and predictions have 0 for neutral. An accuracy or F1 is not defined where all labels are of one class.
+    """
     p, y = comparable(convention, predictions, labels)
     scores: Scores = {"mae": mae(p, y), "corr": corr(p, y)}
     for measure, predicted, true, counted in classes(convention, p, y):
         compute = _f1 if measure.kind == "f1" else _accuracy
-        scores[measure.key] = compute(predicted[counted], true[counted])
+        scores[measure.key] = compute(predicted[counted], true[counted]) if comparing(true[counted]) else None
     return scores
+
+
+def comparing(true: np.ndarray) -> bool:
+    """Whether an accuracy or F1 says anything: labels of one class alone make whatever always names it perfect."""
+    return len(true) > 0 and bool((true != true[0]).any())
 
 
 def comparable(convention: str, predictions: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -38,9 +46,7 @@ def classes(
 
     That is the predicted classes, the true classes, and which clips count: (N,) each.
     """
-    found = conventions.find(convention)
-    p, y = p - found.neutral, y - found.neutral
-    for measure in found.measures:
+    for measure in conventions.find(convention).measures:
         if measure.classes:
             yield measure, measure.classes(p), measure.classes(y), (y != 0) | measure.neutral_counts
 
@@ -56,11 +62,11 @@ def corr(predictions: np.ndarray, labels: np.ndarray) -> float | None:
     return float(np.corrcoef(predictions.astype(np.float64), labels.astype(np.float64))[0, 1])
 
 
-def _accuracy(predicted: np.ndarray, true: np.ndarray) -> float | None:
-    return float((predicted == true).mean()) if len(true) else None
+def _accuracy(predicted: np.ndarray, true: np.ndarray) -> float:
+    return float((predicted == true).mean())
 
 
-def _f1(predicted: np.ndarray, true: np.ndarray) -> float | None:
+def _f1(predicted: np.ndarray, true: np.ndarray) -> float:
     from sklearn.metrics import f1_score
 
-    return float(f1_score(true, predicted, average="weighted")) if len(true) else None
+    return float(f1_score(true, predicted, average="weighted"))

@@ -1,6 +1,6 @@
 """data/metrics.json: the test scores of each network on each data set."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -21,6 +21,7 @@ from pipeline import paths, tables
 from pipeline.errors import TableError
 
 Range = tuple[float, float]  # lowest and highest label
+ENOUGH = {"train": 30, "test": 10}  # labelled clips; numbers of a data set with fewer are noise
 
 
 class Spread(BaseModel):
@@ -65,6 +66,15 @@ class Summary(Spread):
 
 Results = dict[str, dict[str, Summary]]  # by data set, then by network or floor
 RESULTS = TypeAdapter(Results)
+
+
+def too_few(dataset: str, clips: Mapping[str, int]) -> str:
+    """A sentence where a data set has so few labelled clips that its numbers mean nothing, else "". clips: by split."""
+    few = [f"{clips.get(split, 0)} {split}" for split, enough in ENOUGH.items() if clips.get(split, 0) < enough]
+    if not few:
+        return ""
+    asked = " and ".join(f"{enough} {split}" for split, enough in ENOUGH.items())
+    return f"Too few clips: {dataset} has {' and '.join(few)} clips, at least {asked} are needed. Its numbers mean nothing."
 
 
 def summary(scores: Sequence[Scores]) -> Summary:

@@ -25,7 +25,7 @@ from model.training import checkpoint, predict, ranks
 from model.training.fit import Epoch, History, check, fit, seeded
 from model.training.hyper import Hyper
 from model.training.resume import Keeper
-from pipeline import conventions, tables
+from pipeline import tables
 from pipeline.files import sha256
 
 LIBRARIES = ("torch", "transformers")
@@ -35,6 +35,7 @@ CARRIED = (  # from the table's metadata to run.json
     "dataset",
     "convention",
     "label_range",
+    "neutral",
     "language",
     "synthetic",
     "encoder",
@@ -149,12 +150,6 @@ def untrainable(table: pa.Table) -> str | None:
     """Why a training table cannot be trained on; None where it can."""
     if tables.metadata(table)["statistics"] is None:
         return "it has no labels"
-    convention = tables.metadata(table)["convention"]
-    if neutral := conventions.find(convention).neutral:
-        return (
-            f"in its convention '{convention}' the label {neutral:g} is neutral, and the networks take 0 for neutral. "
-            f"Subtract {neutral:g} from each label in label.csv, and use a convention whose neutral label is 0"
-        )
     splits = table["split"].to_pylist()
     missing = [split for split in ("train", "valid") if split not in splits]
     if missing:
@@ -192,7 +187,7 @@ def setup_of(
     """What the run's record says before the run is trained. encoder: one that is trained along, else None."""
     config = encoder.config.to_diff_dict() if encoder else {}
     return Setup(
-        **{key: metadata[key] for key in CARRIED},
+        **{key: metadata[key] for key in CARRIED if key in metadata},
         encoder_config={key: value for key, value in config.items() if key != "_name_or_path"} or None,
         network=job.network,
         seed=job.seed,

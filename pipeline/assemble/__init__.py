@@ -106,6 +106,7 @@ def _assemble(
         dataset=name,
         convention=facts.convention,
         label_range=facts.label_range,
+        neutral=facts.neutral,
         language=facts.language,
         synthetic=facts.synthetic,
         encoder=extraction.text.encoder,

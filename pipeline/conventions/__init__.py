@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 DEFAULT = "mosi"  # of a data set whose name and language tell nothing
 
-Classes = Callable[["np.ndarray"], "np.ndarray"]  # values less the neutral point, (N,) float32 -> the class of each
+Classes = Callable[["np.ndarray"], "np.ndarray"]  # values of which 0 is neutral, (N,) float32 -> the class of each
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ CORR = Measure("corr", "Corr", "corr", "Pearson correlation of prediction and la
 class Convention:
     """How the labels of some data sets are read and predictions of them measured.
 
-    label_range: lowest and highest label, where dataset.yaml does not say otherwise; neutral: the label that is neither
-    negative nor positive; measures: in the order of the tables, MAE and CORR among them; positive: true for the values
+    label_range, neutral: lowest and highest label and the one that is neither negative nor positive, where dataset.yaml
+    does not say otherwise; ingest keeps labels less the neutral one, so that measures and networks take 0 for it; measures: in the order of the tables, MAE and CORR among them; positive: true for the values
     that the majority-class floor counts as positive; note: printed below tables; clip: predictions and labels are
     clipped to it before they are measured; data_sets: a regular expression of the names of data sets that have this
     convention unless they name another; language: of these data sets, and other data sets in it have this convention

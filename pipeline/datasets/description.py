@@ -13,6 +13,7 @@ from pipeline.datasets.folder import decoded
 from pipeline.datasets.refusal import shown
 from pipeline.errors import DatasetError
 from pipeline.params import Block
+from pipeline.tables import NUMBER
 
 MOST = 64 << 10  # bytes of dataset.yaml
 MOST_FAULTS = 10  # that a message tells
@@ -25,18 +26,42 @@ def _known(name: object) -> object:
     return name
 
 
+def _classes(found: object) -> object:
+    """The keys of `labels` as cells are compared with them. YAML reads yes, no, on and off as truth values."""
+    if not isinstance(found, dict):
+        return found
+    if truth := [key for key in found if isinstance(key, bool)]:
+        raise ValueError(f"a key is read as {str(truth[0]).lower()}; write yes, no, on, off, true, false in quotes")
+    return {as_class(str(key)): value for key, value in found.items()}
+
+
+def as_class(cell: str) -> str:
+    """A cell as a key of `labels`: case does not matter, and 1 is 1.0."""
+    found = cell.strip()
+    return f"{float(found):g}" if NUMBER.fullmatch(found) else found.casefold()
+
+
 def _bounds(bounds: tuple[float, float], told: ValidationInfo) -> tuple[float, float]:
     low, high = bounds
     if not low < high:
         raise ValueError("the first number must be below the second")
-    if name := told.data.get("convention"):  # which is absent where it is wrong itself
-        _measurable(low, high, name, conventions.find(name))
+    name, neutral = told.data.get("convention"), told.data.get("neutral")
+    if name and neutral is not None:  # which are absent where they are wrong themselves
+        _measurable(low, high, neutral, name, conventions.find(name))
+    for word, value in (told.data.get("labels") or {}).items():
+        if not low <= value <= high:
+            raise ValueError(f"`labels` gives {word} the number {value:g}, which is outside. Change either")
     return bounds
 
 
-def _measurable(low: float, high: float, name: str, convention: conventions.Convention) -> None:
+def _measurable(low: float, high: float, neutral: float, name: str, convention: conventions.Convention) -> None:
     """Raises ValueError where labels from low to high have no meaning in the convention's measures."""
-    if convention.clip and not convention.clip[0] <= low < high <= convention.clip[1]:
+    if not low < neutral < high:
+        raise ValueError(
+            f"the neutral label is {neutral:g}, expected a range with labels on both sides of it. If {(low + high) / 2:g} is neutral "
+            f"in these labels, write 'neutral: {(low + high) / 2:g}' beside it"
+        )
+    if convention.clip and not convention.clip[0] <= low - neutral < high - neutral <= convention.clip[1]:
         others = " or ".join(
             f"'convention: {other}'" for other in conventions.names() if not conventions.find(other).clip
         )
@@ -44,34 +69,49 @@ def _measurable(low: float, high: float, name: str, convention: conventions.Conv
             f"the metrics of 'convention: {name}' clip to [{convention.clip[0]:g}, {convention.clip[1]:g}], expected "
             f"numbers within. Scale the labels, or write {others}"
         )
-    if not low < convention.neutral < high:
-        half, off = (high - low) / 2, (low + high) / 2 - convention.neutral
-        change = f"subtract {off:g} from each label" if off > 0 else f"add {-off:g} to each label"
-        raise ValueError(
-            f"in 'convention: {name}' the label {convention.neutral:g} is neutral, expected a range with "
-            f"{convention.neutral:g} inside. If {(low + high) / 2:g} is neutral in these labels, {change} and write "
-            f"'label_range: [{convention.neutral - half:g}, {convention.neutral + half:g}]'"
-        )
 
 
 class Description(Block):
-    """What dataset.yaml may say; what it leaves out follows from the data set's name and language."""
+    """What dataset.yaml may say; what it leaves out follows from the data set's name and language.
+
+    Labels are kept less `neutral`: every table, network and measure behind ingest takes 0 for neutral.
+    """
 
     language: Literal["en", "zh"]
     convention: Annotated[str, BeforeValidator(_known)]  # whose metrics and hyper-parameters
-    label_range: Annotated[tuple[FiniteFloat, FiniteFloat], AfterValidator(_bounds)]
+    neutral: FiniteFloat  # the label that is neither negative nor positive
+    labels: Annotated[dict[str, FiniteFloat] | None, BeforeValidator(_classes)]  # the number of each class
+    label_range: Annotated[tuple[FiniteFloat, FiniteFloat], AfterValidator(_bounds)]  # as label.csv has them
     redistribute: bool  # pictures, transcripts and clips may enter the report
     synthetic: bool  # said wherever its numbers show
     split: Literal["mode", "by_video"]  # mode: label.csv's column where it has one
 
+    def number(self, cell: str) -> float | None:
+        """What a label's cell says, on the scale of label.csv; None where it is no number and no class of `labels`."""
+        if self.labels is not None:
+            return self.labels.get(as_class(cell))
+        return float(cell) if NUMBER.fullmatch(cell) else None
 
-def load(folder: Path) -> Description:
+
+class Described(Description):
+    """A description, and whether its label range is the convention's because dataset.yaml says nothing of it."""
+
+    guessed: bool
+
+    @property
+    def kept_range(self) -> tuple[float, float]:
+        """Lowest and highest label as they are kept: less the neutral one."""
+        low, high = self.label_range
+        return low - self.neutral, high - self.neutral
+
+
+def load(folder: Path) -> Described:
     """The description of the data set in `folder`. Raises DatasetError naming the key, what it is and may be."""
     file = folder / "dataset.yaml"
     return describe(folder.name, _read(file) if os.path.lexists(file) else {}, f"{file}")
 
 
-def describe(name: str, found: dict[str, object], where: str) -> Description:
+def describe(name: str, found: dict[str, object], where: str) -> Described:
     """What a data set of this name is, where `found` (said in `where`) does not say otherwise. Raises DatasetError."""
     claimed = conventions.of_name(name)
     language = found.get("language", (claimed and conventions.find(claimed).language) or "en")
@@ -80,18 +120,28 @@ def describe(name: str, found: dict[str, object], where: str) -> Description:
     conventional = {
         "language": language,
         "convention": convention,
-        "label_range": conventions.find(known).label_range,
+        "neutral": conventions.find(known).neutral,
+        "labels": None,
+        "label_range": _range_of(found.get("labels")) or conventions.find(known).label_range,
         "redistribute": False,
         "synthetic": False,
         "split": "mode",
     }
     try:
-        return Description.model_validate(conventional | found)
+        told = Description.model_validate(conventional | found)
+        return Described(**told.model_dump(), guessed=not {"label_range", "labels"} & found.keys())
     except ValidationError as error:
         faults = "; ".join(
-            _fault(found, (*fault["loc"], "?")[0], fault["msg"]) for fault in error.errors()[:MOST_FAULTS]
+            _fault(conventional | found, (*fault["loc"], "?")[0], fault["msg"])
+            for fault in error.errors()[:MOST_FAULTS]
         )
         raise DatasetError(f"{where}: {faults}. Correct it there.") from None
+
+
+def _range_of(labels: object) -> tuple[float, float] | None:
+    """The range of what `labels` maps to; None where it maps to no two numbers."""
+    numbers = [value for value in labels.values() if isinstance(value, int | float)] if isinstance(labels, dict) else []
+    return (min(numbers), max(numbers)) if len(set(numbers)) > 1 else None
 
 
 class _Loader(yaml.SafeLoader):

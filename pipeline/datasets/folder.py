@@ -4,23 +4,25 @@ import os
 import re
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from pipeline import media
-from pipeline.datasets.refusal import CONTROL, Refusal, printable
+from pipeline.datasets.refusal import CONTROL, Refusal, examples, printable, several
 from pipeline.errors import DatasetError, MediaError, Reason
 from pipeline.media import VIDEOS
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 SOUNDS = frozenset({"aac", "flac", "m4a", "mp3", "ogg", "opus", "wav", "wma"})
 SIDECARS = ("srt", "vtt", "txt")  # the first that is there wins: those with times before those without
+LABEL_FILES = ("label.csv", "label.tsv", "label.xlsx")
 MEANT = {
-    "label.csv": "label.csv",
-    "labels.csv": "label.csv",
+    **{name: name for name in LABEL_FILES},
+    **{name.replace("label", "labels"): name for name in LABEL_FILES},
     "dataset.yaml": "dataset.yaml",
     "dataset.yml": "dataset.yaml",
 }
+SHEETS = frozenset({"csv", "tsv", "xlsx", "xls", "ods"})  # what may hold labels; read under the names of LABEL_FILES
 IGNORED_NAMES = frozenset({"Thumbs.db", "desktop.ini"})
 IGNORED_SUFFIXES = (".dvc", ".part")
 BOMS_16 = (b"\xff\xfe", b"\xfe\xff")
@@ -48,11 +50,15 @@ class Video:
 
 @dataclass(frozen=True)
 class Contents:
-    """One data set's folder: videos in order of path; sidecars by the path of their clip without its extension."""
+    """One data set's folder: videos in order of path; sidecars by the path of their clip without its extension.
+
+    notes: what else lies there and is not read, a sentence for each kind.
+    """
 
     videos: list[Video]
     sidecars: dict[str, list[str]]
     refused: list[Refusal]
+    notes: list[str] = field(default_factory=list)
 
     def sidecar(self, stem: str) -> list[str]:
         """The sidecars of a clip, the one to prefer first."""
@@ -83,6 +89,7 @@ def scan(folder: Path) -> Contents:
     """List a data set's files without opening any."""
     contents = Contents([], {}, [])
     sounds: dict[str, list[str]] = {}
+    sheets: dict[str, list[str]] = {}
     for file in _walk(folder):
         kind, path = extension(file.name), file.relative_to(folder).as_posix()
         if kind in VIDEOS:
@@ -94,6 +101,13 @@ def scan(folder: Path) -> Contents:
         elif path != (meant := MEANT.get(file.name.casefold(), path)):
             message = f"{printable(path)} is not read, expected {folder / meant}. Rename it, or move it there."
             contents.refused.append(Refusal(printable(file), Reason.NOT_IN_ITS_PLACE, message))
+        elif kind in SHEETS and path not in LABEL_FILES:
+            sheets.setdefault(kind, []).append(path)
+    for kind, found in sorted(sheets.items()):
+        contents.notes.append(
+            f"{several(f'.{kind} file', found)} not read ({examples(found)}). If labels are in one, name it label.csv, label.tsv or "
+            "label.xlsx (first save an .xls or .ods file as .xlsx)."
+        )
     for kind, found in sorted(sounds.items()):
         message = f"{len(found)} .{kind} files are no videos and are not read. Wrap sound alone in a .mp4 to use it."
         contents.refused.append(Refusal(printable(folder / found[0]), Reason.NOT_A_VIDEO, message))

@@ -11,13 +11,15 @@ from dataclasses import replace
 from pipeline import datasets, media, params, paths, tables
 from pipeline.datasets import Clip, Dataset, Refusal, Shares
 from pipeline.datasets.facts import Counts, Facts, Segment, examine
+from pipeline.datasets.refusal import counted
 from pipeline.datasets.split import shared
 from pipeline.errors import DatasetError, MediaError, Reason, StageError, coded
 from pipeline.execution import cache, fingerprint
+from pipeline.flags import Flag, Flagged
 from pipeline.tables import ClipRow, DatasetFacts, LabelRow, RefusedRow, TextRow
 
-ALWAYS_TOLD = (Reason.DATA_SET, Reason.COLUMN)  # reasons that concern a whole data set
-TOLD = 3  # of the other refusals
+WHOLE = (Reason.DATA_SET, Reason.COLUMN)  # reasons that concern a whole data set, told first
+SEGMENT_TOLERANCE = 0.1  # seconds that a clip may end before its row says, since streams end at their last frame
 Found = Mapping[Segment, Facts | MediaError]
 
 
@@ -49,7 +51,8 @@ def run(options: Params, part: cache.Part | None = None) -> None:
         raise DatasetError(f"{paths.RAW} holds no clip that can be used.{reasons}\nPut videos there, or: rawmsa demo")
     facts = {dataset.name: _facts(dataset, clips) for dataset in usable}
     _write(usable, clips, refused, facts)
-    print(_summary(clips, counts, refused), *_leakage(facts), *_told(refused), sep="\n  ")
+    told = [*_labels(usable, clips), *_leakage(facts), *_notes(facts), *_told(refused)]
+    print(_summary(clips, counts, refused), *told, sep="\n  ")
     _check(found, sum(map(len, clips.values())))
 
 
@@ -64,7 +67,7 @@ def _check(found: Found, usable: int) -> None:
         )
         raise StageError(
             f"ingest: {len(faults)} of {every} clips cannot be used, more than limits.max_failed_fraction of "
-            f"params.yaml allows ({reasons}). The first: {faults[0].message} {paths.REFUSED} has all. Mend or remove them, "
+            f"params.yaml allows ({reasons}). The first: {faults[0].message} {paths.REFUSED} has all. Repair or remove them, "
             "or raise the fraction."
         )
 
@@ -99,7 +102,7 @@ def _clips(dataset: Dataset, found: Found, refused: list[RefusedRow]) -> Iterato
         row = ClipRow(dataset=dataset.name, id=clip.id, video_id=clip.video_id, clip_id=clip.clip_id)
         yield _of_file(row, segment, facts) if segment and facts else _without_file(row, dataset)
     if not used:
-        message = f"{dataset.folder} has no clip that can be used. Put videos in it, or a label.csv with texts."
+        message = f"{dataset.folder} has no clip that can be used. Put videos in it, or a label file with texts."
         refused.append(_refused(dataset.name, Refusal(str(dataset.folder), Reason.NO_CLIPS, message)))
 
 
@@ -114,13 +117,16 @@ def _without_file(row: ClipRow, dataset: Dataset) -> ClipRow:
 
 def _of_file(row: ClipRow, segment: Segment, facts: Facts) -> ClipRow:
     found = replace(row, sha256=facts.sha256, **vars(facts.media), status=facts.media.status)
+    if segment.end is not None and facts.media.seconds < segment.end - (segment.start or 0.0) - SEGMENT_TOLERANCE:
+        found = replace(found, flags=(*found.flags, Flagged(Flag.SEGMENT_CUT)))
     return replace(found, path=segment.path.as_posix(), start=segment.start, end=segment.end)
 
 
 def _refusal(dataset: Dataset, clip: Clip, error: MediaError) -> Refusal:
     file = dataset.folder / (clip.video.path if clip.video else "")
     line = clip.row.line if clip.row else None
-    return Refusal(str(file), error.reason, error.message, line, clip.id, error.failure)
+    where = f"{dataset.sheet}, line {line}: " if line and clip.row and clip.row.segment else ""
+    return Refusal(str(file), error.reason, f"{where}{error.message}", line, clip.id, error.failure)
 
 
 def _refused(dataset: str, refusal: Refusal) -> RefusedRow:
@@ -167,8 +173,15 @@ def _facts(dataset: Dataset, every: Mapping[str, list[ClipRow]]) -> DatasetFacts
     """What a data set is, and what its splits, or it and another data set, share."""
     clips = every[dataset.name]
     splits = {clip.id: dataset.splits[clip.id] for clip in clips if clip.id in dataset.splits}
+    told = dataset.description
     return DatasetFacts(
-        **dataset.description.model_dump() | {"split": dataset.split},
+        language=told.language,
+        convention=told.convention,
+        label_range=told.kept_range,
+        neutral=told.neutral,
+        redistribute=told.redistribute,
+        synthetic=told.synthetic,
+        split=dataset.split,
         labelled=bool(splits),
         text_only=not any(clip.path or clip.has_audio or clip.has_vision for clip in clips),
         shared_videos=shared({clip.id: clip.video_id for clip in clips}, splits),
@@ -176,6 +189,7 @@ def _facts(dataset: Dataset, every: Mapping[str, list[ClipRow]]) -> DatasetFacts
         shared_contents=_shared_contents(_contents(clips), splits),
         elsewhere=dict(_elsewhere(dataset.name, every)),
         duplicates=_duplicates(clips),
+        notes=dataset.notes,
     )
 
 
@@ -211,12 +225,27 @@ def _duplicates(clips: list[ClipRow]) -> list[list[str]]:
 
 
 def _summary(clips: dict[str, list[ClipRow]], counts: Counts, refused: list[RefusedRow]) -> str:
-    sizes = ", ".join(f"{name} {len(records)} clips" for name, records in clips.items())
+    sizes = ", ".join(f"{name} {counted('clip', len(records))}" for name, records in clips.items())
     reasons = ", ".join(f"{reason} {n}" for reason, n in Counter(one.reason for one in refused).most_common())
     what = f"{counts.computed} computed, {counts.cached} from cache, {counts.failed} failed"
     degraded = sum(record.status == "degraded" for records in clips.values() for record in records)
     damage = f"{degraded} degraded, " if degraded else ""
     return f"ingest: {sizes}; {what}; {damage}{len(refused)} refused" + (f" ({reasons})" if reasons else "")
+
+
+def _labels(sets: Sequence[Dataset], clips: Mapping[str, list[ClipRow]]) -> Iterator[str]:
+    """A line for every data set with a label file: on what scale its labels are, and what becomes of clips without one."""
+    for dataset in sets:
+        told, observed = dataset.description, dataset.observed
+        without = [clip for clip in clips[dataset.name] if clip.id not in dataset.splits]
+        if observed:
+            low, high = told.label_range
+            told_range = f"range {low:g} to {high:g}, neutral {told.neutral:g}{' (the convention says so)' if told.guessed else ''}"
+            shift = f"; kept less {told.neutral:g}, so that 0 is neutral" if told.neutral else ""
+            rest = f"; {counted('clip', len(without))} without a label: predicted, not trained on" if without else ""
+            yield f"{dataset.name}: labels from {observed.low:g} to {observed.high:g} ({told_range}){shift}{rest}"
+        elif dataset.sheet:
+            yield f"{dataset.name}: {dataset.sheet.name} has no labels: the clips are predicted, nothing is trained on them"
 
 
 def _leakage(facts: Mapping[str, DatasetFacts]) -> Iterator[str]:
@@ -229,7 +258,7 @@ def _leakage(facts: Mapping[str, DatasetFacts]) -> Iterator[str]:
         }
         counts = {word: len(several) for word, several in shared_by.items()}
         if any(counts.values()):
-            several = ", ".join(_counted(word, count) for word, count in counts.items() if count)
+            several = ", ".join(counted(word, count) for word, count in counts.items() if count)
             lie = "lies" if sum(counts.values()) == 1 else "lie"
             by_video = f", or write 'split: by_video' in {paths.RAW / name / 'dataset.yaml'}"
             yield (
@@ -239,19 +268,24 @@ def _leakage(facts: Mapping[str, DatasetFacts]) -> Iterator[str]:
         for other, ids in told.elsewhere.items():
             if name < other and told.labelled and facts[other].labelled:
                 yield (
-                    f"{name}: leakage: {other} holds {_counted('clip', len(ids))} of it too, byte for byte ({paths.DATASETS} names "
+                    f"{name}: leakage: {other} holds {counted('clip', len(ids))} of it too, byte for byte ({paths.DATASETS} names "
                     "them). Remove them from one before a run of one is evaluated on the other."
                 )
 
 
-def _counted(word: str, count: int) -> str:
-    return f"1 {word}" if count == 1 else f"{count:,} {word}s"
+def _notes(facts: Mapping[str, DatasetFacts]) -> Iterator[str]:
+    yield from (f"{name}: {note}" for name, told in facts.items() for note in told.notes)
 
 
 def _told(refused: list[RefusedRow]) -> Iterator[str]:
-    """The messages to print: of whole data sets all, of the rest the first few."""
-    yield from (one.message for one in refused if one.kind in ALWAYS_TOLD)
-    rest = [one.message for one in refused if one.kind not in ALWAYS_TOLD]
-    yield from rest[:TOLD]
-    if more := len(rest[TOLD:]):
-        yield f"… and {more} more: {paths.REFUSED}, {paths.REPORT / 'index.html'}"
+    """A message for each data set and reason, the first, with how many more there are; `rawmsa data` lists those."""
+    groups: dict[tuple[str, str], list[RefusedRow]] = {}
+    for one in refused:
+        groups.setdefault((one.dataset, one.reason), []).append(one)
+    for (name, reason), rows in sorted(groups.items(), key=lambda item: item[1][0].kind not in WHOLE):
+        more = f" And {len(rows) - 1:,} more ({reason}): {_listing(name)}" if len(rows) > 1 else ""
+        yield f"{rows[0].message}{more}"
+
+
+def _listing(name: str) -> str:
+    return f"rawmsa data {name}" if name else str(paths.REFUSED)

@@ -1,47 +1,63 @@
-"""label.csv -> rows. Ids stay strings; a bad row is refused with every fault it has, the rest goes on.
+"""The label file -> rows. Ids stay strings; a bad row is refused with every fault it has, the rest goes on.
 
 Columns, in the field's format: video_id, clip_id, text, label, label_T, label_A, label_V, annotation, mode;
 besides them `file` (in place of the ids, or to say where the clip lies), `start` and `end` (seconds that
-cut the clip out of a longer video). Other columns are left alone; one that looks misspelt is told.
+cut the clip out of a longer video). Other columns are named as not read. One that may be meant for a column of ours is asked
+about; where it would decide what is learned (DECISIVE), the data set is not read until it is renamed or removed.
 """
 
-import csv
 import math
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from io import StringIO
 from pathlib import Path, PurePosixPath
 
-from pipeline.datasets.description import Description
-from pipeline.datasets.folder import decoded
-from pipeline.datasets.refusal import CONTROL, Refusal, shown
+from pipeline.datasets import scale, sheets
+from pipeline.datasets.description import Described
+from pipeline.datasets.refusal import CONTROL, Refusal, examples, several, shown
+from pipeline.datasets.scale import Observed
+from pipeline.datasets.sheets import CSV_HELP, Sheet, folded
 from pipeline.errors import DatasetError, Reason
-from pipeline.tables import NUMBER
+from pipeline.tables import NUMBER, SPLITS
 
 COLUMNS = (
     *("video_id", "clip_id", "text", "label", "label_T", "label_A", "label_V", "annotation", "mode"),
     *("file", "start", "end"),
 )
-DELIMITERS = (",", ";", "\t")
+MODES = {
+    **{split: split for split in SPLITS},
+    **dict.fromkeys(("val", "dev", "validation", "validate", "development"), "valid"),
+    **{"training": "train", "testing": "test"},
+}
+OURS = {column.casefold(): column for column in COLUMNS}
+DECISIVE = ("mode", "label", "start", "end")
+OTHER_NAMES = {  # of columns in people's own files, without - _ and blanks
+    "mode": "split splits set subset fold partition phase usage datasplit splitname traintest",
+    "label": "sentiment score y target polarity valence rating class emotion sentimentlabel sentimentscore gold labels",
+    "start": "begin onset from starttime starts startsec startseconds begintime",
+    "end": "stop offset to endtime ends endsec endseconds stoptime",
+    "text": "transcript transcription sentence utterance caption rawtext words",
+    "file": "path filename filepath video videofile clip clipfile",
+    "video_id": "vid video videoname id",
+    "clip_id": "clip segment segmentid clipname",
+}
+MEANT = {name: column for column, names in OTHER_NAMES.items() for name in names.split()}
 CLOSE = 0.75  # difflib's ratio: lable is label (0.80), title is not file (0.67)
-MOST = 64 << 20  # bytes; CMU-MOSEI's 23,000 rows are 3 MiB
 MOST_FAULTS = 100_000  # of a file; one with more is no label file
 MOST_COLUMNS = 100  # that are looked at for a misspelt name
+MOST_ASKED = 4  # questions of one message
+MOST_NAMED = 20  # columns of one message
 LAST = 1e6  # seconds; no video lasts for eleven days
-LONGEST_HEADER = 10_000  # characters that are looked at to tell the delimiter
 LONGEST_ID = 255  # characters; a file's name has as many bytes
 HOSTILE = re.compile(rf"[/\\]|{CONTROL.pattern}|^\.\.?$")
 OUTSIDE = re.compile(rf"[A-Za-z]:|\w+://|(?s:.*){CONTROL.pattern}")
-CSV_HELP = "Put a cell that holds the delimiter, a quote or a line break in quotes, and double the quotes within."
 
 
 @dataclass(frozen=True)
 class Row:
-    """One row of label.csv; None where a cell is empty or there is no such column.
+    """One row of a label file; None where a cell is empty or there is no such column.
 
-    refused: the row is not used, but kept so that its clip is not taken for one without a row.
+    label, label_T, label_A, label_V: less the data set's neutral label; refused: the row is not used, but kept so that its clip is not taken for one without a row.
     """
 
     line: int
@@ -90,6 +106,17 @@ class _Cells:
         self.faults.append((column, shown(found), wanted))
         return None
 
+    def label(self, column: str, told: Described) -> float | None:
+        """A label less the neutral one."""
+        found = self.text(column)
+        if found is None:
+            return None
+        value, (low, high) = told.number(found), told.label_range
+        if value is not None and low <= value <= high:
+            return value - told.neutral
+        self.faults.append((column, shown(found), f"expected {scale.expected(told)}. Correct it"))
+        return None
+
     def words(self, column: str) -> str | None:
         """Text that may hold anything but NUL, which no text has and few tools survive."""
         found = self.text(column)
@@ -99,15 +126,34 @@ class _Cells:
         return found
 
 
-def read(file: Path, description: Description) -> tuple[list[Row], list[Refusal]]:
-    """The rows in order, refused ones included, and a refusal a fault. Raises DatasetError."""
-    header, lines, refused = _table(file)
-    rows = []
-    for line, cells in lines:
+@dataclass(frozen=True)
+class Labels:
+    """What a label file says: rows in order, refused ones included, and a refusal for each fault.
+
+    notes: sentences on what is not read and on labels that may be on another scale; observed: the labels, on the file's scale.
+    """
+
+    file: Path
+    rows: list[Row]
+    refused: list[Refusal]
+    notes: list[str]
+    observed: Observed | None
+
+
+def read(file: Path, told: Described) -> Labels:
+    """Raises DatasetError where the file as a whole cannot be used, or nobody could tell what its labels mean."""
+    sheet = sheets.read(file, OURS)
+    header = _header(sheet)
+    asked, notes = _unread(sheet, header, told)
+    refused = [*asked, *sheet.refused]
+    rows, labels = [], []
+    for line, cells in sheet.rows:
         named = _Cells(line, dict(zip(header, cells, strict=False)), [])
-        row = _row(named, header, description)
+        row = _row(named, told)
         if len(cells) != len(header):  # so that no cell's column is certain
             named.faults = [("", f"{len(cells)} cells", f"expected {len(header)}. {CSV_HELP.rstrip('.')}")]
+        elif label := named.text("label"):
+            labels.append((line, label))
         rows.append(replace(row, refused=bool(named.faults)))
         refused += [_refusal(file, row, *fault) for fault in named.faults]
         if len(refused) > MOST_FAULTS:
@@ -115,11 +161,11 @@ def read(file: Path, description: Description) -> tuple[list[Row], list[Refusal]
                 f"{file} has more than {MOST_FAULTS:,} faults, expected rows of {len(header)} cells below its header. "
                 f"Correct it; the first is: {refused[0].message}"
             )
-    return rows, refused
+    observed, doubts = scale.checked(file, labels, told)
+    return Labels(file, rows, refused, [*sheet.notes, *notes, *doubts], observed)
 
 
-def _row(cells: _Cells, header: list[str], description: Description) -> Row:
-    low, high = description.label_range
+def _row(cells: _Cells, told: Described) -> Row:
     row = Row(
         line=cells.line,
         video_id=_part_of_id(cells, "video_id"),
@@ -128,15 +174,13 @@ def _row(cells: _Cells, header: list[str], description: Description) -> Row:
         start=cells.number("start", 0, LAST),
         end=cells.number("end", 0, LAST),
         text=cells.words("text"),
-        label=cells.number("label", low, high),
-        label_T=cells.number("label_T", low, high),
-        label_A=cells.number("label_A", low, high),
-        label_V=cells.number("label_V", low, high),
+        label=cells.label("label", told),
+        label_T=cells.label("label_T", told),
+        label_A=cells.label("label_A", told),
+        label_V=cells.label("label_V", told),
         annotation=cells.words("annotation"),
         mode=cells.text("mode"),
     )
-    if "label" in header and not cells.text("label") and not cells.text("text"):
-        cells.faults.append(("label", "nothing", "expected a label, or a text for a clip without one. Fill either in"))
     if row.end is not None and row.end <= (row.start or 0.0):
         cells.faults.append(("end", f"{row.end:g}", "expected a time after start. Correct either"))
     return row
@@ -176,74 +220,86 @@ def _refusal(file: Path, row: Row, column: str, found: str, wanted: str) -> Refu
     return Refusal(str(file), Reason(column or Reason.CELLS), f"{where}: found {found}, {wanted}.", row.line, row.id)
 
 
-def _table(file: Path) -> tuple[list[str], list[tuple[int, list[str]]], list[Refusal]]:
-    """Header, (line, cells) of every row that is not blank, and what is no CSV."""
-    text = decoded(file, MOST)
-    first_line = re.split(r"[\r\n]", text.lstrip()[:LONGEST_HEADER], maxsplit=1)[0]
-    delimiter = max(DELIMITERS, key=lambda mark: len(_known(first_line.split(mark))))
-    lines, refused = [], []
-    for first, last, cells, fault in _numbered(text, delimiter):
-        if fault:
-            where = f"line {first}" if first == last else f"lines {first} to {last}"
-            message = f"{file}, {where}: found {fault}. {CSV_HELP}"
-            refused.append(Refusal(str(file), Reason.CELLS, message, first))
-        elif any(cell.strip() for cell in cells):
-            lines.append((first, cells))
-    line, names = lines.pop(0) if lines else (1, [])
-    header = _header(file, names)
-    return header, lines, [*_misspelt(file, line, header), *refused]
-
-
-def _numbered(text: str, delimiter: str) -> Iterator[tuple[int, int, list[str], str]]:
-    """(first line, last line, cells, fault) a row; a cell may span lines. After a fault the next line is a new row."""
-    reader = csv.reader(StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    while True:
-        first = reader.line_num + 1
-        try:
-            cells, fault = next(reader), ""
-        except StopIteration:
-            return
-        except csv.Error as error:
-            cells, fault = [], _fault(str(error))
-        yield first, reader.line_num, cells, fault
-
-
-def _fault(said: str) -> str:
-    """What csv found, and what it expected, in words that tell somebody with a spreadsheet what to look for."""
-    if "field larger" in said:
-        return f"a cell of more than {csv.field_size_limit():,} characters, expected fewer (is a quote not closed?)"
-    if "end of data" in said:
-        return "a quote that is not closed, expected one at the end of the cell"
-    return "text after a closing quote, expected the next cell"
-
-
-def _known(names: list[str]) -> dict[int, str]:
-    """Our columns by their place among `names`; case, space and quotes around them do not matter."""
-    ours = {column.casefold(): column for column in COLUMNS}
-    folded = [name.strip().strip('"').casefold() for name in names]
-    return {place: ours[name] for place, name in enumerate(folded) if name in ours}
-
-
-def _header(file: Path, names: list[str]) -> list[str]:
-    known = _known(names)
-    columns = set(known.values())
-    found = shown(", ".join(names) or "(none)")
-    if len(columns) < len(known):
-        raise DatasetError(f"{file} names a column twice: {found}; expected each once. Remove one.")
+def _header(sheet: Sheet) -> list[str]:
+    """The names of the columns, ours as COLUMNS has them. Raises DatasetError."""
+    found = shown(", ".join(sheet.header) or "(none)")
+    known = [OURS.get(folded(name)) for name in sheet.header]
+    columns = {column for column in known if column}
+    if len(columns) < sum(column is not None for column in known):
+        raise DatasetError(f"{sheet.file} names a column twice: {found}; expected each once. Remove one.")
     identified = "file" in columns or {"video_id", "clip_id"} <= columns
     if not identified or not columns & {"text", "label"}:
+        asked = [
+            f"{shown(name)}: did you mean {meant}?"
+            for name in sheet.header[:MOST_COLUMNS]
+            if (meant := _meant(name)) and meant not in columns
+        ]
         raise DatasetError(
-            f"{file} has the columns {found}; expected video_id and clip_id (or file), and text or "
-            "label. Name them so in its first line; commas, semicolons or tabs between them."
+            f"{sheet.file} has the columns {found}; expected video_id and clip_id (or file), and text or "
+            f"label. {' '.join([*asked[:MOST_ASKED], ''])}Name them so in its first line; commas, semicolons or tabs between them."
         )
-    return [known.get(place, name) for place, name in enumerate(names)]
+    return [column or name for column, name in zip(known, sheet.header, strict=True)]
 
 
-def _misspelt(file: Path, line: int, header: list[str]) -> Iterator[Refusal]:
-    """Columns that are not read, but are named almost as one of ours that is not there."""
-    ours = {column.casefold(): column for column in COLUMNS}
-    for name in header[:MOST_COLUMNS]:
-        close = get_close_matches(name.strip().casefold(), ours, 1, CLOSE)
-        if close and name not in COLUMNS and (meant := ours[close[0]]) not in header:
-            message = f"{file}, line {line}: found '{shown(name)}', expected '{meant}'; rename it, it is not read."
-            yield Refusal(str(file), Reason.COLUMN, message, line)
+def _unread(sheet: Sheet, header: list[str], told: Described) -> tuple[list[Refusal], list[str]]:
+    """The columns that are not read: questions about those that may be ours, and a sentence on the others.
+
+    Raises DatasetError where one may be meant for a column of DECISIVE: its clips must not be learned from as if it were not there.
+    """
+    asked, others = [], []
+    for place, name in enumerate(header):
+        if name in COLUMNS:
+            continue
+        cells = [cells[place].strip() for _, cells in sheet.rows if len(cells) == len(header) and cells[place].strip()]
+        meant = (_meant(name) if place < MOST_COLUMNS else None) or ("mode" if _splits(cells) else None)
+        decides = meant in DECISIVE and (_other_name(name) or _fits(meant, cells))
+        if meant is None or meant in header or (meant == "mode" and told.split == "by_video"):
+            others.append(name.strip() or f"the {place + 1}th, which has no name")
+        elif decides:
+            raise DatasetError(_undecided(sheet, name, meant, cells))
+        elif meant in DECISIVE:  # spelt alike by chance
+            others.append(name)
+        else:
+            message = f"{sheet.file}, line {sheet.line}: found '{shown(name)}', expected '{meant}'; rename it, it is not read."
+            asked.append(Refusal(str(sheet.file), Reason.COLUMN, message, sheet.line))
+    notes = (
+        [f"{several('column', others, sheet.file.name)} not read: {examples(others, MOST_NAMED)}."] if others else []
+    )
+    return asked, notes
+
+
+def _undecided(sheet: Sheet, name: str, meant: str, cells: list[str]) -> str:
+    instead = ", or write 'split: by_video' in dataset.yaml to have videos split by chance" if meant == "mode" else ""
+    found = examples(sorted(set(cells))) or "nothing"
+    return (
+        f"{sheet.file}, line {sheet.line}: the column '{shown(name)}' (it holds {found}) would not be read, and there is no column "
+        f"'{meant}': did you mean {meant}? Rename it to {meant} if so; else rename or remove it{instead}."
+    )
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[-_\s]", "", folded(name))
+
+
+def _other_name(name: str) -> str | None:
+    return MEANT.get(_plain(name))
+
+
+def _meant(name: str) -> str | None:
+    """The column of ours for which another name stands, or of which it is a misspelling."""
+    if other := _other_name(name):
+        return other
+    close = get_close_matches(folded(name), OURS, 1, CLOSE)
+    return OURS[close[0]] if close else None
+
+
+def _fits(column: str, cells: list[str]) -> bool:
+    """Whether a misspelt column holds what one of DECISIVE would."""
+    return bool(cells) and all(
+        (cell.casefold() in MODES) if column == "mode" else NUMBER.fullmatch(cell) for cell in cells
+    )
+
+
+def _splits(cells: list[str]) -> bool:
+    """Whether a column, whatever its name, says who is trained on and who tested on."""
+    return len({MODES[cell.casefold()] for cell in cells if cell.casefold() in MODES}) > 1 and _fits("mode", cells)

@@ -40,8 +40,11 @@ class Clip:
 class Matcher:
     """Matches one data set's videos; what cannot be used is added to `refused`."""
 
-    def __init__(self, folder: Path, videos: list[Video], imported: Imported | None = None) -> None:
+    def __init__(
+        self, folder: Path, videos: list[Video], imported: Imported | None = None, sheet: Path | None = None
+    ) -> None:
         self.folder = folder
+        self.sheet = sheet or folder / "label.csv"
         self.videos = videos
         self.imported = imported.ids if imported else None  # clips that need no video
         self.refused: list[Refusal] = []
@@ -55,7 +58,7 @@ class Matcher:
             self._by_case |= {_plain(video.path).casefold(): video, stem.casefold(): video}
 
     def by_path(self) -> list[Clip]:
-        """Without label.csv, every video is a clip and its path gives the key.
+        """Without a label file, every video is a clip and its path gives the key.
 
         The folder is the video_id, the file's name without extension the clip_id. A video with no folder
         of its own (it lies at the top or in Raw), or that shares the only folder with all others, is its own:
@@ -64,19 +67,20 @@ class Matcher:
         return list(self._usable(Clip(*self._keys[video.path], video, None) for video in self.videos))
 
     def by_rows(self, rows: list[Row]) -> list[Clip]:
-        """With label.csv, every row is a clip; a video that no row names is refused.
+        """With a label file, every row is a clip, and so is every video that no row names, without a label.
 
-        If no row has a video, the data set is text-only: its clips have none, and need a text.
+        Without any video the data set is text-only: its clips need a text.
         """
         found = [self._find(row) for row in rows]
-        text_only = not any(found)
+        text_only = not self.videos
         used = {video.path for videos in found for video in videos}
-        clips = list(self._usable(self._clips(rows, found, text_only)))
-        for video in self.videos:
-            if video.path not in used:
-                message = f"{printable(video.path)} has no row in label.csv. Add one, or remove the file."
-                self._refuse(video, *(video.fault or (Reason.NO_ROW, message)))
-        return clips
+        named = any(row.id for row in rows)
+        rest = [
+            Clip(*((video.parent, video.stem) if named and video.parent else self._keys[video.path]), video, None)
+            for video in self.videos
+            if video.path not in used
+        ]
+        return list(self._usable([*self._clips(rows, found, text_only), *rest]))
 
     def _find(self, row: Row) -> list[Video]:
         if row.file:
@@ -94,8 +98,7 @@ class Matcher:
                     row, Reason.AMBIGUOUS, f"the clip may be {several}. Remove all but one, or name it in `file`"
                 )
             elif videos:
-                key = (row.video_id, row.clip_id) if row.id else self._keys[videos[0].path]
-                yield Clip(str(key[0]), str(key[1]), videos[0], row)
+                yield Clip(*self._key(row, videos[0]), videos[0], row)
             elif text_only and row.id and (row.text if self.imported is None else row.id in self.imported):
                 yield Clip(str(row.video_id), str(row.clip_id), None, row)
             else:
@@ -104,6 +107,17 @@ class Matcher:
                 if self.imported is not None:
                     fault = f"{self.folder}/features has no clip {row.id}. Remove the row, or import the data set again"
                 self._refuse_row(row, Reason.NO_CLIP, fault)
+
+    def _key(self, row: Row, video: Video) -> tuple[str, str]:
+        """(video_id, clip_id) of a row; what it does not say is made of its video's path and, of a segment, its times."""
+        whole = "/".join(filter(None, (video.parent, video.stem)))
+        if row.segment:
+            made = whole, f"{_seconds(row.start or 0.0)}-{'end' if row.end is None else _seconds(row.end)}"
+        else:
+            made = self._keys[video.path]
+        if row.video_id and not row.clip_id:
+            return row.video_id, f"{video.stem}-{made[1]}" if row.segment else video.stem
+        return row.video_id or made[0], row.clip_id or made[1]
 
     def _near(self, row: Row) -> str:
         """What lies there in place of a row's video."""
@@ -128,8 +142,11 @@ class Matcher:
         if clip.row and first.row:
             reason = f"the id {clip.id} is line {first.row.line}'s already. Ids must be unique: rename or remove one"
             self._refuse_row(clip.row, Reason.DUPLICATE_ID, reason)
-        elif clip.video and first.video:
-            message = f"{clip.video.path} has the key {clip.id}, as {first.video.path} has. Rename or remove one."
+        elif clip.video:
+            owner = (
+                first.video.path if first.video else f"line {first.row.line if first.row else 1} of {self.sheet.name}"
+            )
+            message = f"{clip.video.path} has the key {clip.id}, as {owner} has. Rename or remove one."
             self._refuse(clip.video, Reason.DUPLICATE_ID, message, clip)
 
     def _refuse(self, video: Video, reason: Reason, message: str, clip: Clip | None = None) -> None:
@@ -138,14 +155,19 @@ class Matcher:
         self.refused.append(Refusal(printable(self.folder / video.path), reason, message, line, id))
 
     def _refuse_row(self, row: Row, reason: Reason, fault: str) -> None:
-        file = self.folder / "label.csv"
-        self.refused.append(Refusal(str(file), reason, f"{file}, line {row.line}: {fault}.", row.line, row.id))
+        message = f"{self.sheet}, line {row.line}: {fault}."
+        self.refused.append(Refusal(str(self.sheet), reason, message, row.line, row.id))
 
 
 def _keys(videos: list[Video]) -> dict[str, tuple[str, str]]:
     """(video_id, clip_id) of each video by its path."""
     alone = len({PurePosixPath(video.path).parent for video in videos}) == 1
     return {v.path: (v.stem, OWN) if alone or not v.parent else (v.parent, v.stem) for v in videos}
+
+
+def _seconds(time: float) -> str:
+    """To a millisecond, without zeros at the end."""
+    return f"{time:.3f}".rstrip("0").rstrip(".")
 
 
 def _plain(path: str) -> str:
@@ -157,7 +179,7 @@ def _stems(row: Row) -> list[str]:
     """What a row's video may be called: its path without extension (and without Raw)."""
     if not row.id:
         return []
-    whole = [str(row.video_id)] if row.segment else []
+    whole = [str(row.video_id)] if row.segment or row.refused else []  # of a refused row the times may be what is wrong
     return [row.id, f"{row.video_id}_{row.clip_id}", *whole]
 
 

@@ -1,6 +1,7 @@
 """What is left out, and why; and how a message quotes what it found, so that no name or cell can act on a terminal."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.errors import Reason
@@ -19,7 +20,7 @@ class Refusal:
     file: str  # below the project's folder
     reason: Reason
     message: str
-    row: int | None = None  # line of label.csv, its header being line 1
+    row: int | None = None  # line of the label file, its header being line 1
     id: str | None = None
     failure: str = ""
 
@@ -33,3 +34,18 @@ def shown(text: str) -> str:
     """A cell in a message: printable, and of a long one the beginning and the length."""
     cut = printable(text[:LONGEST])
     return cut if len(text) <= LONGEST else f"{cut}… ({len(text):,} characters)"
+
+
+def counted(word: str, count: int) -> str:
+    """1 clip, 2 clips."""
+    return f"1 {word}" if count == 1 else f"{count:,} {word}s"
+
+
+def several(word: str, found: Sequence[object], whose: str = "") -> str:
+    """1 file is, 2 files are; 2 columns of label.csv are."""
+    return f"{counted(word, len(found))}{whose and f' of {whose}'} {'is' if len(found) == 1 else 'are'}"
+
+
+def examples(found: Sequence[str], most: int = 3) -> str:
+    """The first of some names, as messages quote them."""
+    return ", ".join(map(shown, found[:most])) + (", …" if len(found) > most else "")

@@ -1,4 +1,4 @@
-"""Who is trained on, who chosen with, who tested on: label.csv's mode, or a draw of whole videos."""
+"""Who is trained on, who chosen with, who tested on: the label file's mode, or a draw of whole videos."""
 
 import hashlib
 from collections import defaultdict
@@ -9,13 +9,12 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Le
 from pydantic import model_validator
 
+from pipeline.datasets.labels import MODES
 from pipeline.datasets.match import Clip
 from pipeline.datasets.refusal import Refusal, shown
 from pipeline.errors import Reason
 from pipeline.params import Block
-from pipeline.tables import SPLITS
 
-MODES = {**{split: split for split in SPLITS}, "val": "valid", "dev": "valid"}
 Share = Annotated[float, Ge(0), Le(1)]
 Kind = Literal["mode", "by_video", "none"]
 
@@ -38,7 +37,7 @@ class Shares(Block):
 def assign(clips: list[Clip], wanted: str, shares: Shares, file: Path) -> tuple[Kind, dict[str, str], list[Refusal]]:
     """How the labelled clips are split, the split of each by id, and the rows whose mode is none.
 
-    wanted: "mode" or "by_video"; a label.csv without any mode is split by video. Clips without a label have no split.
+    wanted: "mode" or "by_video"; a label file without any mode is split by video. Clips without a label have no split.
     """
     labelled = [clip for clip in clips if clip.row and clip.row.label is not None]
     if not labelled:

@@ -17,6 +17,7 @@ import yaml
 from pipeline import paths, tables
 from pipeline.assemble import FRAMES
 from pipeline.datasets import description, folder
+from pipeline.datasets.refusal import counted
 from pipeline.errors import DatasetError
 from pipeline.files import sha256
 from pipeline.mmsa import pickles
@@ -37,6 +38,10 @@ CELLS = {  # of label.csv
 NUMBERS = {field for name, field in CELLS.items() if name != "annotation"} | {"audio_lengths", "vision_lengths"}
 COLUMNS = {*NEEDED, *CELLS.values(), *NUMBERS}  # one value a clip
 SHEET = ("video_id", "clip_id", "text", *CELLS, "mode")  # columns of label.csv
+LARGEST = (
+    1e9  # what no feature of a voice or face exceeds; one such value would be all that is left of a standardised column
+)
+MOST_NAMED = 5  # columns that the summary names
 CHUNK = 1000  # clips whose tokens make a row group
 
 
@@ -60,10 +65,14 @@ class Split:
         """(tokens,) ids of one clip."""
         return np.asarray(self.sequences["text"].row(index))[0, : self.lengths["text"][index]].astype(np.int32)
 
-    def frames(self, modality: str, index: int) -> Frames:
-        """The frames of one clip, without padding; when they were is not known."""
-        x = self.sequences[modality].row(index, self.lengths[modality][index])
-        return Frames(np.full(len(x), np.nan), x, np.ones(len(x), bool)).cleaned()
+    def frames(self, modality: str, index: int) -> tuple[Frames, np.ndarray]:
+        """The frames of one clip, without padding, and which of their values are no feature: (T, D) bool.
+
+        When the frames were is not known. Those with such a value are masked.
+        """
+        x = np.asarray(self.sequences[modality].row(index, self.lengths[modality][index]), np.float64)
+        odd = ~(np.abs(x) <= LARGEST)
+        return Frames(np.full(len(x), np.nan), np.where(odd, np.nan, x), np.ones(len(x), bool)).cleaned(), odd
 
 
 @dataclass(frozen=True)
@@ -93,13 +102,15 @@ def run(file: Path, dataset: str, told: dict[str, object]) -> None:
             splits = [_split(file, name, content) for name in SPLITS]
             clips, again = _clips(file, splits)
             _write_labels(file, part / "label.csv", clips, described)
-            _write_features(part, clips, splits, sha256(file))
-        kept = described.model_dump(mode="json", include={"language", "convention", "label_range"})
+            odd = _write_features(part, clips, splits, sha256(file))
+        kept = described.model_dump(mode="json", include={"language", "convention", "label_range", *told})
         (part / "dataset.yaml").write_text(yaml.safe_dump(kept, sort_keys=False))
         part.rename(target)
     finally:
         shutil.rmtree(part, ignore_errors=True)
     print(_summary(dataset, splits, again))
+    for modality, found in odd.items():
+        print(_told(modality, found))
     print(f"import: {target} is made. Train on it with: dvc repro")
 
 
@@ -205,7 +216,7 @@ def _write_labels(file: Path, target: Path, clips: list[Clip], described: descri
     if (outside := found[(found < low) | (found > high)]).size:
         raise DatasetError(
             f"{file} has labels such as {outside[0]:g}, outside the range {low:g} to {high:g} of a data set of the "
-            f"{described.convention} convention. Tell the range: --label-range LOW HIGH"
+            f"{described.convention} convention. Tell the range: --label-range LOW HIGH (and --neutral NUMBER, if 0 is not neutral)"
         )
     tables.write_label_csv(target, SHEET, map(_row, clips))
 
@@ -228,7 +239,34 @@ def _cell(value: str | float) -> str:
     return "" if np.isnan(value) else str(np.float32(value))
 
 
-def _write_features(part: Path, clips: list[Clip], splits: list[Split], sha256: str) -> None:
+@dataclass
+class _Odd:
+    """Values that are no features: how many in each column, in how many frames and clips."""
+
+    values: np.ndarray
+    frames: int = 0
+    clips: int = 0
+
+    def count(self, odd: np.ndarray) -> None:
+        """odd: (T, D) bool of one clip."""
+        self.values += odd.sum(axis=0)
+        self.frames += int(odd.any(axis=1).sum())
+        self.clips += bool(odd.any())
+
+
+def _told(modality: str, found: _Odd) -> str:
+    order = [int(column) for column in np.argsort(-found.values, kind="stable") if found.values[column]]
+    columns = ", ".join(f"{modality}_{column} {found.values[column]:,}" for column in order[:MOST_NAMED])
+    return (
+        f"import: {modality}: values that are NaN, infinite or beyond {LARGEST:g}: {int(found.values.sum()):,} in "
+        f"{counted('column', len(order))} ({columns}{', …' if len(order) > MOST_NAMED else ''}). The "
+        f"{counted('frame', found.frames)} of {counted('clip', found.clips)} that hold them are masked."
+    )
+
+
+def _write_features(part: Path, clips: list[Clip], splits: list[Split], sha256: str) -> dict[str, _Odd]:
+    """Returns what was masked, by modality, where anything was."""
+    masked = {}
     modalities = [modality for modality in tables.MODALITIES if all(modality in split.sequences for split in splits)]
     for modality in modalities:
         made = {"modality": modality, "extractor": IMPORTED, "library": "MMSA file", "asset_sha256": sha256}
@@ -242,8 +280,12 @@ def _write_features(part: Path, clips: list[Clip], splits: list[Split], sha256: 
         aligned = all(split.lengths[modality] == split.lengths.get("text") for split in splits)
         columns = [Column(f"{modality}_{i}", "") for i in range(widths[0])]
         described = FeatureMetadata(**made, params={"aligned": aligned}, rate_hz=None, columns=columns)
-        groups = _frame_groups(modality, clips, widths[0])
+        odd = _Odd(np.zeros(widths[0], np.int64))
+        groups = _frame_groups(modality, clips, widths[0], odd)
         tables.write_groups(target, tables.features_schema(widths[0]), groups, described.content())
+        if odd.frames:
+            masked[modality] = odd
+    return masked
 
 
 def _token_groups(clips: list[Clip]) -> Iterator[pa.Table]:
@@ -263,12 +305,13 @@ def _token_row(id: str, ids: np.ndarray) -> TokensRow:
     )
 
 
-def _frame_groups(modality: str, clips: list[Clip], width: int) -> Iterator[pa.Table]:
-    """Row groups of about tables.ROW_GROUP_BYTES."""
+def _frame_groups(modality: str, clips: list[Clip], width: int, odd: _Odd) -> Iterator[pa.Table]:
+    """Row groups of about tables.ROW_GROUP_BYTES. odd: counts what is masked."""
     rows: list[FeatureRow] = []
     size = 0
     for clip in clips:
-        frames = clip.split.frames(modality, clip.index)
+        frames, no_features = clip.split.frames(modality, clip.index)
+        odd.count(no_features)
         rows.append(FeatureRow(clip.id, "ok" if len(frames.x) else "absent", frames))
         size += frames.x.nbytes
         if size >= tables.ROW_GROUP_BYTES or len(rows) == CHUNK:

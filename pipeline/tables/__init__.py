@@ -21,6 +21,7 @@ from pipeline.tables.about import (
     checked,
     read_facts,
     read_metadata,
+    scale,
     write_facts,
 )
 from pipeline.tables.csv import FORMULA, NUMBER, as_text, write_csv, write_label_csv
@@ -156,6 +157,7 @@ __all__ = [
     "read_metadata",
     "read_rows",
     "rows",
+    "scale",
     "sequence",
     "sequences",
     "shard",

@@ -27,11 +27,15 @@ class Metadata(BaseModel):
 
 
 class DatasetFacts(Metadata):
-    """An entry of datasets.json: what a data set is, and what its splits, or it and another data set, share."""
+    """An entry of datasets.json: what a data set is, and what its splits, or it and another data set, share.
+
+    Labels are kept less the neutral one, and so is the label range; `neutral` is what was subtracted.
+    """
 
     language: str
     convention: str
     label_range: tuple[float, float]
+    neutral: float = 0.0
     redistribute: bool  # pictures, transcripts and clips may enter the report
     synthetic: bool
     split: str  # where the splits come from: mode, by_video, none
@@ -42,6 +46,7 @@ class DatasetFacts(Metadata):
     shared_contents: list[list[str]] = []  # ids of clips with the same file
     elsewhere: dict[str, list[str]] = {}  # ids, by the data set that holds their files too
     duplicates: list[list[str]] = []  # ids of clips with the same segment of the same file
+    notes: list[str] = []  # what of its folder is not read, and what is doubtful, in sentences
 
 
 class TranscriptMetadata(Metadata):
@@ -112,7 +117,8 @@ class TrainingMetadata(Metadata):
 
     dataset: str
     convention: str
-    label_range: tuple[float, float]
+    label_range: tuple[float, float]  # less neutral, as the labels are
+    neutral: float = 0.0  # of the label file
     language: str
     synthetic: bool
     encoder: str
@@ -126,6 +132,17 @@ class TrainingMetadata(Metadata):
         """As JSON holds it; the extraction's keys in order of name, as in the metadata of the feature files."""
         extraction = {modality: _sorted(told) for modality, told in self.extraction.content().items()}
         return {**super().content(), "extraction": extraction}
+
+
+def scale(label_range: tuple[float, float], neutral: float) -> str:
+    """How labels and predictions of this range are read where they are kept less a neutral label; "" where that is 0."""
+    if not neutral:
+        return ""
+    low, high = label_range
+    return (
+        f"Labels and predictions are shown from {low:g} to {high:g} with 0 for neutral: the label file's {low + neutral:g} to "
+        f"{high + neutral:g} less {neutral:g}. For its scale, {'add' if neutral > 0 else 'subtract'} {abs(neutral):g}."
+    )
 
 
 M = TypeVar("M", bound=Metadata)

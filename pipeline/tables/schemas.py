@@ -52,7 +52,7 @@ LABELS = pa.schema(
         pa.field("dataset", pa.string(), nullable=False),
         pa.field("id", pa.string(), nullable=False),
         pa.field("split", pa.string()),  # train, valid, test; null where the data set has no labels
-        pa.field("label", pa.float64()),  # the m-label
+        pa.field("label", pa.float64()),  # the m-label, less the data set's neutral one: 0 is neutral
         pa.field("label_T", pa.float64()),  # human unimodal labels, where there are any
         pa.field("label_A", pa.float64()),
         pa.field("label_V", pa.float64()),
@@ -63,7 +63,7 @@ REFUSED = pa.schema(
     [
         pa.field("dataset", pa.string(), nullable=False),
         pa.field("file", pa.string(), nullable=False),
-        pa.field("row", pa.int32()),  # line of label.csv, its header being line 1
+        pa.field("row", pa.int32()),  # line of the label file, its header being line 1
         pa.field("id", pa.string()),
         pa.field("reason", pa.string(), nullable=False),  # a code to count by
         pa.field("message", pa.string(), nullable=False),  # found, expected, what to do
@@ -167,7 +167,7 @@ def training_schema(widths: Mapping[str, int]) -> pa.Schema:
     """The training table. A modality of width 0 (the whole data set lacks it) has no column.
 
     NaN in a frame means "not there" (no face, no pitch): the network sees 0, the mean, in its place.
-    The metadata hold: dataset, convention, label_range, language, encoder, synthetic,
+    The metadata hold: dataset, convention, label_range, neutral, language, encoder, synthetic,
     columns {modality: [names]}, statistics {modality: {mean, std}} or null where nothing is labelled,
     extraction {modality: the feature file's metadata}, policy (assemble's params).
     """

@@ -16,6 +16,7 @@ from pydantic import JsonValue
 from model import run_files
 from model.measures import metrics
 from model.measures.intervals import Bootstrap, Interval
+from model.measures.results import too_few
 from model.run_files import RunRecord
 from pipeline import conventions, paths, tables
 from report import tables as report
@@ -101,10 +102,11 @@ def card(run: RunRecord, found: Measured | None, name: str) -> str:
 
 def _sections(run: RunRecord, found: Measured | None) -> Iterator[str]:
     title, (low, high) = report.model_name(run.network), run.label_range
+    scale = tables.scale(run.label_range, run.neutral)
     yield f"# {title}, trained on {run.dataset}"
     yield (
         f"Predicts the sentiment of a clip in which somebody speaks, from {low:g} (negative) to {high:g} (positive), from words, "
-        f"voice and face. Trained by rawmsa from seed {run.seed}.{f' {data_card.SYNTHETIC}' * run.synthetic}"
+        f"voice and face. Trained by rawmsa from seed {run.seed}.{scale and f' {scale}'}{f' {data_card.SYNTHETIC}' * run.synthetic}"
     )
     yield "## Use"
     yield (
@@ -148,6 +150,8 @@ def _results(run: RunRecord, found: Measured | None) -> str:
     ]
     clips, videos = found.splits["test"]
     told = f"Test split: {clips} clips of {videos} videos, one seed. Intervals: 95 %, bootstrapped over videos. Acc and F1 in percent."
+    if few := too_few(run.dataset, {split: count for split, (count, _) in found.splits.items()}):
+        told = f"**{few}** {told}"
     return data_card.table(told, ("measure", "value", "interval"), rows, conventions.find(run.convention).note)
 
 
