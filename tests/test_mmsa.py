@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from typer.testing import CliRunner
@@ -309,7 +312,7 @@ def test_a_damaged_pickle_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
         bytearray(pickle.dumps(made("mosi", {"train": 1, "valid": 1, "test": 1}), 4)),
         np.random.default_rng(0),
     )
-    monkeypatch.setattr(importing, "_write_features", lambda *_: None)
+    monkeypatch.setattr(importing, "_write_features", lambda *_: {})
     for place in rng.integers(0, 1500, 100).tolist():
         Path("flipped.pkl").write_bytes(flipped[:place] + bytes([flipped[place] ^ 0x15]) + flipped[place + 1 :])
         try:
@@ -550,6 +553,82 @@ def test_damaged_features_are_a_refused_data_set(assembled: dict[str, Any]) -> N
     paths.imported("audio", "mosi").write_bytes(b"PAR1")
     with pytest.raises(DatasetError, match="features is damaged. Remove data/raw/mosi and import it again"):
         stages("ingest")
+
+
+def refeatured(modality: str, rows: list[dict[str, Any]], inner: pa.DataType) -> None:
+    """The features file of mosi with these rows, its frames of another Arrow type."""
+    file = paths.imported(modality, "mosi")
+    about = tables.read(file).schema
+    schema = about.set(about.get_field_index("x"), pa.field("x", pa.list_(inner)))
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema).replace_schema_metadata(about.metadata), file)
+
+
+def test_frames_of_several_widths_refuse_that_data_set_alone(
+    assembled: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (paths.RAW / "words").mkdir()
+    (paths.RAW / "words" / "label.csv").write_text("video_id,clip_id,text,label\nv,1,good,1\n")
+    rows = tables.read(paths.imported("audio", "mosi")).to_pylist()
+    rows[4]["x"] = [[*frame, 0.0, 0.0] for frame in rows[4]["x"]]
+    refeatured("audio", rows, pa.list_(pa.float32()))
+    stages()
+    told = f"frames have 5 numbers (first in {rows[0]['id']}), 7 numbers (first in {rows[4]['id']}), expected 5 in each"
+    (refused,) = tables.read(paths.REFUSED).to_pylist()
+    assert (refused["dataset"], refused["reason"]) == ("mosi", "data set") and told in refused["message"]
+    assert told in capsys.readouterr().out and tables.datasets_of(paths.TABLES) == ["words"]
+
+
+@pytest.mark.parametrize("modality", ["vision", "text"])
+def test_a_clip_that_one_features_file_lacks_is_kept_without_the_modality(
+    assembled: dict[str, Any], modality: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = paths.imported(modality, "mosi")
+    table = tables.read(file)
+    lacking = table["id"].to_pylist()[2:5]
+    kept = table.filter(pc.invert(pc.is_in(table["id"], pa.array(lacking))))
+    pq.write_table(kept.take(list(reversed(range(len(kept))))), file)  # the order of the rows does not matter either
+    stages()
+    said = f"mosi: 3 clips without {modality}: features/{modality}.parquet lacks {', '.join(lacking)}."
+    assert said in capsys.readouterr().out and not len(tables.read(paths.REFUSED))
+    found = tables.read_arrow(paths.table("mosi"))
+    column = "input_ids" if modality == "text" else modality
+    sizes = dict(zip(found["id"].to_pylist(), map(len, found[column]), strict=True))
+    assert len(sizes) == 11 and [id for id, size in sizes.items() if not size] == lacking
+
+
+def test_values_that_are_no_features_are_masked_and_counted_by_column(capsys: pytest.CaptureFixture[str]) -> None:
+    content = made("mosi")
+    content["train"]["audio"][0, 0, 3] = 1e30
+    content["train"]["audio"][0, 0, 1] = np.nan
+    content["test"]["audio"][1, 0, 3] = -np.inf
+    content["train"]["vision"][2, 0, 7] = 1e12
+    importing.run(written(content), "mosi", {})
+    told = capsys.readouterr().out
+    assert (
+        "import: audio: values that are NaN, infinite or beyond 1e+09: 3 in 2 columns (audio_3 2, audio_1 1)." in told
+    )
+    assert "The 2 frames of 2 clips that hold them are masked." in told and "vision: values" in told
+    assert "1 in 1 column (vision_7 1). The 1 frame of 1 clip that hold" in told
+    row = stored("audio", "mosi")["train_0/00"]
+    assert row["mask"][:2] == [False, True] and not row["x"][0].any()
+    stages()
+    statistics = tables.metadata(tables.read_arrow(paths.table("mosi")))["statistics"]
+    assert max(statistics["audio"]["std"] + statistics["vision"]["std"]) < 10, "no column is dead"
+
+
+def test_an_imported_scale_has_its_neutral_label(capsys: pytest.CaptureFixture[str]) -> None:
+    content = made("mosi")
+    for split in content.values():
+        split["regression_labels"] = split["regression_labels"] * 2 + 3
+    done = CliRunner().invoke(
+        app, ["import", str(written(content)), "--dataset", "own", "--label-range", "1", "5", "--neutral", "3"]
+    )
+    assert done.exit_code == 0, done.output
+    stages()
+    assert "kept less 3, so that 0 is neutral" in capsys.readouterr().out
+    table = tables.read_arrow(paths.table("own"))
+    about = tables.metadata(table)
+    assert (about["label_range"], about["neutral"]) == ([-2, 2], 3) and pc.min(table["label"]).as_py() < 0
 
 
 def test_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:

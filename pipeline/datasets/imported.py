@@ -38,8 +38,8 @@ def read(folder: Path) -> Imported | None:
     hashes = [sha256(file) for file in there.values()]
     try:
         frames = {modality: _frames(modality, file) for modality, file in there.items()}
-    except (TableError, KeyError, pa.ArrowException) as error:
-        raise DatasetError(f"{folder}/features is damaged ({error}). Remove {folder} and import it again.") from None
+    except (TableError, KeyError, pa.ArrowException):
+        raise DatasetError(f"{folder}/features is damaged. Remove {folder} and import it again.") from None
     return Imported(sha256_of("".join(hashes).encode()).hexdigest(), frames)
 
 
