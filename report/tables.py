@@ -14,6 +14,7 @@ from report.facts import Dataset
 
 FLOOR = "train_median"
 PLAIN = (conventions.MAE.key, conventions.CORR.key)  # three digits; the others are shares, shown in percent with two
+UNDEFINED = "-: not defined, as the correlation of a constant is, or an accuracy where all labels are of one class."
 MEAN = "Mean ± standard deviation over seeds on the test split; Acc and F1 in percent."
 PAPER_NAMES = {FLOOR: "Train median (floor)", "self_mm": "Self-MM", "mult": "MulT"}
 NOTHING = "No data set has results: nothing was trained."
@@ -67,11 +68,12 @@ def _results(name: str, datasets: Sequence[Dataset], metrics: Results, titles: M
         for data in datasets
         for network, scores in _ordered(metrics[data.name])
     ]
+    undefined = [UNDEFINED] * any("-" in found.split(" / ") for row in rows for found in row[2:-1])
     return Table(
         caption="Results on " + ", ".join(data.title for data in datasets),
         header=("Data set", "Model", *columns, "Seeds"),
         rows=rows,
-        note=" ".join([convention.note, MEAN, *_crossings(datasets, metrics, titles), *_too_few(datasets)]),
+        note=" ".join([convention.note, MEAN, *undefined, *_crossings(datasets, metrics, titles), *_too_few(datasets)]),
         meanings=convention.meanings,
     )
 

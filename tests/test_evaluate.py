@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from model import evaluate, train
+from model import evaluate, run_files, train
+from model.measures import floors
 from model.training.predict import predict
 from pipeline import paths, tables
 from pipeline.errors import ParamsError, TableError
@@ -68,13 +69,38 @@ def test_a_trained_data_set_has_both_its_own_scores_and_the_others():
 
 
 def test_predictions_of_unlabelled_clips_are_in_their_data_sets_range():
-    table = made.write_table("mine", (None,) * 3, label_range=[0.0, 10.0])
+    """Each side by its own factor, so that what is neutral stays neutral."""
+    table = made.write_table("mine", (None,) * 3, label_range=[-6.0, 1.0])
     train.run()
     evaluate.run()
     rows = [row for row in tables.read(paths.PREDICTIONS).to_pylist() if row["dataset"] == "mine"]
     direct = predict(evaluate.kept_run("made/self_mm"), table, Path("tiny"))["fusion"].to_pylist()
-    assert [row["prediction"] for row in rows] == pytest.approx([(value + 3) * 10 / 6 for value in direct], abs=1e-5)
+    assert [row["prediction"] for row in rows] == pytest.approx(
+        [value / 3 if value > 0 else value * 2 for value in direct], abs=1e-5
+    )
     assert "mine" not in tables.read_json(paths.METRICS)
+
+
+def test_clips_without_a_label_are_predicted_by_their_data_sets_own_run_and_counted_nowhere(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    splits = ("train",) * 6 + ("valid",) * 3 + ("test",) * 3
+    table = made.write_table("mine", (*splits, None, None), neutral=3.0)
+    train.run()
+    evaluate.run()
+    rows = [row for row in tables.read(paths.PREDICTIONS).to_pylist() if row["dataset"] == "mine"]
+    ids = table["id"].to_pylist()
+    for seed in (1, 2):
+        own = {row["id"]: row for row in rows if row["seed"] == seed}
+        assert own.keys() == set(ids) and {row["trained_on"] for row in own.values()} == {"mine"}
+        assert [own[id]["split"] for id in ids[-2:]] == [own[id]["label"] for id in ids[-2:]] == [None, None]
+    assert "Too few clips: mine has 6 train clips and 3 test clips; at least 30 train" in capsys.readouterr().out
+    before = tables.read_json(paths.METRICS)["mine"]["train_median"]
+    record = run_files.read(paths.run("mine", "self_mm", 1))
+    assert record.neutral == 3 and "For its scale, add 3." in tables.scale(record.label_range, record.neutral)
+    made.write_table("mine", splits)
+    evaluate_again = floors.train_median(tables.read_arrow(paths.table("mine")))
+    assert before == pytest.approx(evaluate_again), "the floor counts labelled clips alone"
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from pipeline import params, paths, tables
 from pipeline.datasets import ingest
 from pipeline.errors import DatasetError, ParamsError, StageError
 from pipeline.execution import cache, workers
 from pipeline.execution.tasks import Failure, Outcome
+from stages.__main__ import app
 from tests import clips
 
 pytestmark = pytest.mark.slow  # whole stages or figures, a second or more each
@@ -192,8 +194,56 @@ def test_segments_of_one_video_are_clips(project: Path, capsys: pytest.CaptureFi
     found = [(row["id"], row["start"], row["end"], round(row["seconds"], 1)) for row in rows(paths.CLIPS)]
     assert found == [("long/1", 0, 0.5, 0.5), ("long/2", 1, 2, 1.0), ("long/3", 1, 2, 1.0)]
     assert len({row["sha256"] for row in rows(paths.CLIPS)}) == 1
-    assert [(row["id"], row["row"]) for row in rows(paths.REFUSED)] == [("long/4", 5)]
+    (late,) = rows(paths.REFUSED)
+    assert (late["id"], late["row"], late["reason"]) == ("long/4", 5, "start")
+    assert late["message"].startswith(
+        "data/raw/cut/label.csv, line 5: long.mp4 lasts 2.0 s, and the clip starts at 7 s."
+    )
     assert tables.read_json(paths.DATASETS)["cut"]["duplicates"] == [["long/2", "long/3"]]
+
+
+def test_a_segment_that_the_videos_end_cuts_is_flagged_and_files_need_no_ids(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clips.make(paths.RAW / "talk" / "talk.mp4", seconds=2)
+    (paths.RAW / "talk" / "label.csv").write_text(
+        "file,start,end,label\ntalk.mp4,0,1,1\ntalk.mp4,1,2,-1\ntalk.mp4,1,60,0\n"
+    )
+    assert "talk 3 clips; 3 computed" in run(capsys)
+    found = {row["id"]: (round(row["seconds"], 1), row["flags"]) for row in rows(paths.CLIPS)}
+    assert found == {
+        "talk/0-1": (1.0, []),
+        "talk/1-2": (1.0, []),
+        "talk/1-60": (1.0, ["ends with the video, before the end that its row says"]),
+    }
+
+
+def test_a_data_set_is_shown_with_all_that_is_not_used(labelled: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (labelled / "dataset.yaml").write_text("label_range: [1, 5]\nneutral: 3\n")
+    sheet = "video_id,clip_id,text,label,mode,who\nv,1,good,5,train,a\nv,2,bad,1,test,b\n"
+    (labelled / "label.csv").write_text(sheet + "x,1,c,2,test,c\nx,2,c,2,test,c\n")
+    shutil.copy(labelled / "Raw/v/1.mp4", labelled / "x.mp4")
+    told = run(capsys)
+    assert (
+        "own: labels from 1 to 5 (range 1 to 5, neutral 3); kept less 3, so that 0 is neutral; 2 clips without a label: predicted"
+        in told
+    )
+    assert "line 4: found no video for it" in told and "And 1 more (no clip): rawmsa data own" in told
+    assert [(row["id"], row["label"]) for row in rows(paths.LABELS)] == [
+        ("v/1", 2),
+        ("v/2", -2),
+        ("w/1", None),
+        ("x/0", None),
+    ]
+    shown = CliRunner().invoke(app, ["data", "own"]).output.splitlines()
+    assert shown[0] == "own: 4 clips"
+    assert "  splits (mode): train 1, test 1; without a label 2" in shown
+    assert "  labels: from 1 to 5; range 1 to 5, neutral 3" in shown
+    assert "  flag: no sound: 1 clip" in shown and "  note: 1 column of label.csv is not read: who." in shown
+    at = shown.index("  refused: no clip: 2")
+    assert "line 4: found no video" in shown[at + 1] and "line 5: found no video" in shown[at + 2]
+    unknown = CliRunner().invoke(app, ["data", "onw"])
+    assert "ingest knows no data set onw; it has own." in str(unknown.exception)
 
 
 def test_unlabelled_and_text_only_sets(project: Path, videos: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
@@ -266,7 +316,7 @@ def test_what_splits_share_is_told_in_a_line_with_what_to_do(
     (labelled / "label.csv").write_text(SHEET + "x,1,good,1,test\nv,3,so so,0,train\n")
     told = run(capsys).splitlines()
     assert "0 refused" in told[0]
-    assert told[1] == "  own: labels from -1 to 1 (range -3 to 3, neutral 0 (the convention says so))"
+    assert told[1] == "  own: labels from -1 to 1 (range -3 to 3, neutral 0, as convention mosi has it)"
     assert told[2:] == [
         "  own: leakage: 2 texts, 1 content lie in more than one split (data/ingest/datasets.json names them), so its "
         "figures may flatter. Give each to one split in label.csv."

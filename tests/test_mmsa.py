@@ -607,8 +607,8 @@ def test_values_that_are_no_features_are_masked_and_counted_by_column(capsys: py
     assert (
         "import: audio: values that are NaN, infinite or beyond 1e+09: 3 in 2 columns (audio_3 2, audio_1 1)." in told
     )
-    assert "The 2 frames of 2 clips that hold them are masked." in told and "vision: values" in told
-    assert "1 in 1 column (vision_7 1). The 1 frame of 1 clip that hold" in told
+    assert "Masked for it: 2 frames of 2 clips." in told and "vision: values" in told
+    assert "1 in 1 column (vision_7 1). Masked for it: 1 frame of 1 clip." in told
     row = stored("audio", "mosi")["train_0/00"]
     assert row["mask"][:2] == [False, True] and not row["x"][0].any()
     stages()

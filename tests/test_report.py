@@ -30,6 +30,16 @@ from tests.projects import (
     write,
 )
 
+MOSI = {
+    "mae": 0.5,
+    "corr": 0.7,
+    "acc2_nonneg": 0.8,
+    "f1_nonneg": 0.8,
+    "acc2_pos": 0.8,
+    "f1_pos": 0.8,
+    "acc5": 0.4,
+    "acc7": 0.4,
+}
 pytestmark = pytest.mark.slow  # whole stages or figures, a second or more each
 
 
@@ -77,7 +87,7 @@ def test_a_run_of_another_data_set_is_a_row_that_says_so() -> None:
     measured(mosi={"self_mm from sims": crossing})
     write()
     assert "| Self-MM, trained on sims |" in _text("tables.md")
-    note = "Self-MM, trained on sims, on mosi: predictions mapped linearly from [-1, 1] to [-3, 3]; all labelled clips"
+    note = "Self-MM, trained on sims, on mosi: predictions mapped from [-1, 1] to [-3, 3], 0 to 0; all labelled clips"
     assert note in _text("tables.md") and note in _text("index.html")
 
 
@@ -262,6 +272,34 @@ def test_without_labels_the_predictions_are_listed_and_said_to_be_anothers() -> 
     assert "<td>v3/1</td>" not in limited
 
 
+def test_what_lies_in_no_data_set_does_not_stop_the_report() -> None:
+    """A refusal without a data set is not a data set."""
+    about = {"reason": "not in a data set", "row": None, "id": None}
+    refused = [
+        {"dataset": "", "file": "data/raw/loose.mp4", "message": "loose.mp4 lies in no data set. Move it.", **about},
+        {"dataset": "gone", "file": "data/raw/gone", "message": "It has no clips.", **about},
+    ]
+    ingest(({"name": "mosi"}, clips("mosi")), refused=refused)
+    features("mosi", "audio", ["F0"], {row["id"]: np.ones((2, 1)) for row in clips("mosi")})
+    page = write()
+    assert "loose.mp4 lies in no data set. Move it." in page and "in no data set" in page
+
+
+def test_few_clips_another_scale_and_what_is_not_read_are_said_where_numbers_stand() -> None:
+    notes = ["2 columns of label.csv are not read: speaker, age."]
+    ingest(({"name": "mosi", "label_range": [-2, 2], "neutral": 3, "notes": notes}, clips("mosi")))
+    measured(mosi={"self_mm": dict.fromkeys(MOSI) | {"mae": 0.5, "std": {}, "seeds": 1}})
+    few = "Too few clips: mosi has 4 train clips and 2 test clips; at least 30 train and 10 test clips are needed. Its numbers mean nothing."
+    page = write()
+    assert few in _text("tables.md") and few in page and "mosi,too few clips,self_mm" in _text("tables.csv")
+    assert "-: not defined" in _text("tables.md") and "| - / -" in _text("tables.md")
+    assert "the label file&#39;s 1 to 5 less 3. For its scale, add 3." in page and notes[0] in page
+    many = [row | {"id": f"{row['id']}-{n}"} for n in range(12) for row in clips("mosi")]
+    ingest(({"name": "mosi"}, many))
+    measured(mosi={"self_mm": MOSI | {"std": {}, "seeds": 1}})
+    assert "Too few clips" not in write() and "Too few" not in _text("tables.md") and "-: not" not in _text("tables.md")
+
+
 def test_labels_without_a_run_yet() -> None:
     ingest(({"name": "mosi"}, clips("mosi")))
     page = write()
@@ -278,7 +316,7 @@ def test_labels_without_a_run_say_which_split_is_missing_and_show_anothers_predi
     ingest(({"name": "demo", "synthetic": True}, clips("demo")), ({"name": "own"}, rows))
     predict(rows, trained_on="demo")
     page = write()
-    assert "not trained on, because no clip is in the split train and valid: see label.csv" in page
+    assert "not trained on, because no clip is in the split train and valid: see the label file" in page
     assert "Predictions by Self-MM, seed 1111, trained on demo (synthetic demo)<" in page
     assert page.count("<td>-1.25</td>") == len(rows)
 

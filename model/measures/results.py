@@ -18,6 +18,7 @@ from pydantic import (
 from model.measures.metrics import Scores
 from model.run_files import faults
 from pipeline import paths, tables
+from pipeline.datasets.refusal import counted
 from pipeline.errors import TableError
 
 Range = tuple[float, float]  # lowest and highest label
@@ -70,11 +71,15 @@ RESULTS = TypeAdapter(Results)
 
 def too_few(dataset: str, clips: Mapping[str, int]) -> str:
     """A sentence where a data set has so few labelled clips that its numbers mean nothing, else "". clips: by split."""
-    few = [f"{clips.get(split, 0)} {split}" for split, enough in ENOUGH.items() if clips.get(split, 0) < enough]
+    few = [
+        counted(f"{split} clip", clips.get(split, 0))
+        for split, enough in ENOUGH.items()
+        if clips.get(split, 0) < enough
+    ]
     if not few:
         return ""
-    asked = " and ".join(f"{enough} {split}" for split, enough in ENOUGH.items())
-    return f"Too few clips: {dataset} has {' and '.join(few)} clips, at least {asked} are needed. Its numbers mean nothing."
+    needed = " and ".join(f"{enough} {split}" for split, enough in ENOUGH.items())
+    return f"Too few clips: {dataset} has {' and '.join(few)}; at least {needed} clips are needed. Its numbers mean nothing."
 
 
 def summary(scores: Sequence[Scores]) -> Summary:

@@ -240,7 +240,8 @@ def _labels(sets: Sequence[Dataset], clips: Mapping[str, list[ClipRow]]) -> Iter
         without = [clip for clip in clips[dataset.name] if clip.id not in dataset.splits]
         if observed:
             low, high = told.label_range
-            told_range = f"range {low:g} to {high:g}, neutral {told.neutral:g}{' (the convention says so)' if told.guessed else ''}"
+            whose = f", as convention {told.convention} has it" if told.guessed else ""
+            told_range = f"range {low:g} to {high:g}, neutral {told.neutral:g}{whose}"
             shift = f"; kept less {told.neutral:g}, so that 0 is neutral" if told.neutral else ""
             rest = f"; {counted('clip', len(without))} without a label: predicted, not trained on" if without else ""
             yield f"{dataset.name}: labels from {observed.low:g} to {observed.high:g} ({told_range}){shift}{rest}"

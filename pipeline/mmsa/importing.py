@@ -259,8 +259,8 @@ def _told(modality: str, found: _Odd) -> str:
     columns = ", ".join(f"{modality}_{column} {found.values[column]:,}" for column in order[:MOST_NAMED])
     return (
         f"import: {modality}: values that are NaN, infinite or beyond {LARGEST:g}: {int(found.values.sum()):,} in "
-        f"{counted('column', len(order))} ({columns}{', …' if len(order) > MOST_NAMED else ''}). The "
-        f"{counted('frame', found.frames)} of {counted('clip', found.clips)} that hold them are masked."
+        f"{counted('column', len(order))} ({columns}{', …' if len(order) > MOST_NAMED else ''}). Masked for "
+        f"it: {counted('frame', found.frames)} of {counted('clip', found.clips)}."
     )
 
 

@@ -19,6 +19,7 @@ from model.measures.intervals import Bootstrap, Interval
 from model.measures.results import too_few
 from model.run_files import RunRecord
 from pipeline import conventions, paths, tables
+from pipeline.datasets.refusal import counted
 from report import tables as report
 from report.cards import datasets as data_card
 from report.cards.datasets import named
@@ -149,10 +150,11 @@ def _results(run: RunRecord, found: Measured | None) -> str:
         for name, (value, interval) in found.scores.items()
     ]
     clips, videos = found.splits["test"]
-    told = f"Test split: {clips} clips of {videos} videos, one seed. Intervals: 95 %, bootstrapped over videos. Acc and F1 in percent."
-    if few := too_few(run.dataset, {split: count for split, (count, _) in found.splits.items()}):
-        told = f"**{few}** {told}"
-    return data_card.table(told, ("measure", "value", "interval"), rows, conventions.find(run.convention).note)
+    of = f"{counted('clip', clips)} of {counted('video', videos)}"
+    told = f"Test split: {of}, one seed. Intervals: 95 %, bootstrapped over videos. Acc and F1 in percent."
+    table = data_card.table(told, ("measure", "value", "interval"), rows, conventions.find(run.convention).note)
+    few = too_few(run.dataset, {split: count for split, (count, _) in found.splits.items()})
+    return f"**{few}**\n\n{table}" if few else table
 
 
 def _title(run: RunRecord, measure: str) -> str:
