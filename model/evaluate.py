@@ -15,6 +15,7 @@ from model.measures import floors, metrics, results
 from model.measures.results import Range, Summary
 from model.run_files import RunRecord
 from pipeline import assets, params, paths, tables
+from pipeline.datasets.refusal import counted
 from pipeline.errors import ParamsError, TableError
 
 FLOOR = "train_median"
@@ -238,7 +239,7 @@ def _summary(name: str, dataset: str, convention: str, split: str, members: Sequ
         return scores
     clips = len(_tested(members[0].rows, split))
     of = "of the test split" if split == "test" else "with a label (it has no test split)"
-    print(f"evaluate: {name} on {dataset}: MAE {scores.means['mae']:.3f} over {clips} clips {of}")
+    print(f"evaluate: {name} on {dataset}: MAE {scores.means['mae']:.3f} over {counted('clip', clips)} {of}")
     mapped = {"mapped": members[0].mapped} if members[0].mapped else {}
     return scores.model_copy(update={"trained_on": trained_on, "split": split, **mapped})
 

@@ -77,6 +77,7 @@ class Explored(TypedDict):
     name: str
     title: str
     range: tuple[float, float]
+    scale: str  # how labels and predictions are read; "" where as the label file has them
     media: bool
     ids: list[str]
     speakers: list[str]
@@ -112,6 +113,7 @@ def content(data: Dataset, titles: Mapping[str, str], shown: bool, playable: boo
         "name": data.name,
         "title": data.title,
         "range": data.label_range,
+        "scale": data.scale,
         "media": playable,
         "ids": ids,
         "speakers": [data.clips[clip]["video_id"] for clip in ids],

@@ -294,6 +294,7 @@ def test_few_clips_another_scale_and_what_is_not_read_are_said_where_numbers_sta
     assert few in _text("tables.md") and few in page and "mosi,too few clips,self_mm" in _text("tables.csv")
     assert "-: not defined" in _text("tables.md") and "| - / -" in _text("tables.md")
     assert "the label file&#39;s 1 to 5 less 3. For its scale, add 3." in page and notes[0] in page
+    assert explored(page)[0]["scale"].endswith("For its scale, add 3.")
     many = [row | {"id": f"{row['id']}-{n}"} for n in range(12) for row in clips("mosi")]
     ingest(({"name": "mosi"}, many))
     measured(mosi={"self_mm": MOSI | {"std": {}, "seeds": 1}})

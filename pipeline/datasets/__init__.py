@@ -105,7 +105,7 @@ def _beside(folder: Path, contents: Contents) -> Refusal:
     first, message = (
         contents.videos[0],
         (
-            f"{folder} brings its features, so its {len(contents.videos)} videos are not read, expected none. "
+            f"{folder} brings its features, so {several('video', contents.videos)} not read, expected none. "
             "Move them into a data set of their own."
         ),
     )

@@ -253,7 +253,7 @@ def _unread(sheet: Sheet, header: list[str], told: Described) -> tuple[list[Refu
         cells = [cells[place].strip() for _, cells in sheet.rows if len(cells) == len(header) and cells[place].strip()]
         meant = (_meant(name) if place < MOST_COLUMNS else None) or ("mode" if _splits(cells) else None)
         decides = meant in DECISIVE and (_other_name(name) or _fits(meant, cells))
-        if meant is None or meant in header or (meant == "mode" and told.split == "by_video"):
+        if meant is None or meant in header or _said_otherwise(meant, header, told):
             others.append(name.strip() or f"the {place + 1}th, which has no name")
         elif decides:
             raise DatasetError(_undecided(sheet, name, meant, cells))
@@ -266,6 +266,13 @@ def _unread(sheet: Sheet, header: list[str], told: Described) -> tuple[list[Refu
         [f"{several('column', others, sheet.file.name)} not read: {examples(others, MOST_NAMED)}."] if others else []
     )
     return asked, notes
+
+
+def _said_otherwise(meant: str, header: list[str], told: Described) -> bool:
+    """Whether nothing is lost by not reading a column that may be meant for this one."""
+    if meant == "mode":
+        return told.split == "by_video"
+    return "file" in header if meant in ("video_id", "clip_id") else meant == "file" and "video_id" in header
 
 
 def _undecided(sheet: Sheet, name: str, meant: str, cells: list[str]) -> str:

@@ -127,6 +127,7 @@ def _first_sheet(file: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
 
     book = load_workbook(file, read_only=True, data_only=True)
     try:
+        book.worksheets[0].reset_dimensions()  # what the file says of its size may be a million rows of 16,384 cells
         rows = [(number, [_text(cell) for cell in cells]) for number, cells in enumerate(book.worksheets[0].values, 1)]
         return [sheet.title for sheet in book.worksheets], [row for row in rows if any(map(str.strip, row[1]))]
     finally:

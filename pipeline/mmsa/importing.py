@@ -17,7 +17,7 @@ import yaml
 from pipeline import paths, tables
 from pipeline.assemble import FRAMES
 from pipeline.datasets import description, folder
-from pipeline.datasets.refusal import counted
+from pipeline.datasets.refusal import counted, examples, several
 from pipeline.errors import DatasetError
 from pipeline.files import sha256
 from pipeline.mmsa import pickles
@@ -334,7 +334,5 @@ def _summary(dataset: str, splits: list[Split], again: list[str]) -> str:
         same = f"has {', '.join(map(str, expected))}: this file is another selection"
         lines[0] += f"; Table 2 of the paper {'has the same' if counts == expected else same}"
     if again:
-        lines.append(
-            f"import: {len(again)} clips are left out, their ids being others' already: {', '.join(again[:5])}"
-        )
+        lines.append(f"import: {several('clip', again)} left out, the ids being others' already: {examples(again, 5)}")
     return "\n".join(lines)

@@ -165,7 +165,7 @@ rawmsa.clipPage = (datasets, listed) => {
         const other = order[order.indexOf(place) + step], link = document.getElementById(name);
         if (other === undefined) link.removeAttribute("href"); else link.href = rawmsa.address(data, other);
       }
-      const facts = [data.title, data.splits[place], data.seconds[place] === null ? null : `${data.seconds[place].toFixed(2)} s`, ...data.flags[place]].filter(Boolean).join(" · ");
+      const facts = [data.title, data.splits[place], data.seconds[place] === null ? null : `${data.seconds[place].toFixed(2)} s`, ...data.flags[place], data.scale].filter(Boolean).join(" · ");
       const playing = element("div", { class: "panel" }), told = element("div", { class: "panel" }, element("p", { class: "note" }, facts), numbers(data, place));
       rawmsa.fill(root, playing, told);
       const forget = course(told, data, place);
