@@ -166,7 +166,7 @@ def test_a_set_without_any_video_is_text_alone(tmp_path: Path) -> None:
 
 
 def test_rows_without_video_are_refused_and_videos_without_row_have_no_label(tmp_path: Path) -> None:
-    sheet = "video_id,clip_id,text,label,mode\nv,1,a,1,train\nv,2,b,1,train\nv,3,c,9,train\nv,4,d,1,train\nv,6,,,\n"
+    sheet = "video_id,clip_id,text,label,mode\nv,1,a,1,train\nv,2,b,-1,train\nv,3,c,9,train\nv,4,d,1,train\nv,6,,,\n"
     videos = ("v/1.mp4", "v/3.mp4", "v/4.mp4", "v/4.avi", "v/5.mp4", "v/6.mp4")
     dataset = read(tmp_path / "d", *videos, sheet=sheet)
     assert ids(dataset) == ["v/1", "v/5", "v/6"] and dataset.splits == {"v/1": "train"}
@@ -415,6 +415,7 @@ def rated(folder: Path, labels: list[object], yaml: str = "") -> Dataset:
     ("labels", "yaml", "parts"),
     [
         ([1, 2, 3, 4, 5] * 12, "", ["24 labels are not a number from -3 to 3", "the numbers go from 1 to 5", "'label_range: [1, 5]' and 'neutral: 3'"]),
+        ([1, 2, 3, 5], "", ["from 1 to 5, all on one side of 0", "'label_range: [1, 5]' and 'neutral: 3'"]),
         ([1, 2, 3, 1, 2, 3, 4], "", ["all on one side of 0", "'label_range: [1, 4]' and 'neutral: 2.5'"]),
         ([0, 1] * 30, "", ["from 0 to 1, all on one side of 0", "'label_range: [0, 1]' and 'neutral: 0.5'", "'label_range: [-3, 3]' if 0 is neutral"]),
         ([0, 50, 100, 70, 20, 99], "", ["'label_range: [0, 100]' and 'neutral: 50'"]),

@@ -59,7 +59,7 @@ def _measurable(low: float, high: float, neutral: float, name: str, convention: 
     if not low < neutral < high:
         raise ValueError(
             f"the neutral label is {neutral:g}, expected a range with labels on both sides of it. If {(low + high) / 2:g} is neutral "
-            f"in these labels, write 'neutral: {(low + high) / 2:g}' beside it"
+            f"in these labels, write 'neutral: {(low + high) / 2:g}' beside it; else write the lowest and highest of them as 'label_range: [LOWEST, HIGHEST]'"
         )
     if convention.clip and not convention.clip[0] <= low - neutral < high - neutral <= convention.clip[1]:
         others = " or ".join(

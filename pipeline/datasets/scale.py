@@ -18,6 +18,7 @@ from pipeline.errors import DatasetError
 
 TOLERATED = 0.05  # of the labels may be wrong, each refused with its row; with more, the scale is wrong
 ENOUGH = 6  # labels that tell what scale they are on
+FEWEST = 2  # more of them tell it where one is out of the range besides
 NARROW = 1 / 3  # of the label range; labels that fill no more are doubted
 EXAMPLES = 5  # classes that a message names
 COMMA = re.compile(r"[+-]?\d+,\d+")
@@ -64,7 +65,8 @@ def checked(file: Path, cells: Sequence[tuple[int, str]], told: Described) -> tu
     if not numbers:
         return None, []
     one_side = min(numbers) >= told.neutral or max(numbers) <= told.neutral
-    if one_side and told.guessed and len(numbers) >= ENOUGH and len(set(numbers)) > 1:
+    enough = len(numbers) >= ENOUGH or (wrong and len(numbers) > FEWEST)
+    if one_side and told.guessed and enough and len(set(numbers)) > 1:
         raise DatasetError(_one_side(file, numbers, told))
     within = [value for value in numbers if low <= value <= high]
     observed = Observed(min(within), max(within), len(within)) if within else None
