@@ -7,13 +7,14 @@ The test split appears for the runs of data/runs alone, from the labels that eva
 import json
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
+from app import experiments
 from model import run_files
 from model.run_files import RunRecord
 from model.training import logs
@@ -77,6 +78,7 @@ class Line:
     seconds: float | None
     revision: str | None
     changed: bool | None
+    experiments: list[str]  # of DVC, that hold it; looked up with `every` alone
 
 
 @dataclass(frozen=True)
@@ -98,17 +100,28 @@ def lines(every: bool, dataset: str | None = None, network: str | None = None) -
     """The runs of data/runs and, with `every`, of the cache. Raises ParamsError outside a project."""
     params.read()
     truth = _test_labels()
+    held = experiments.names() if every else {}
     return [
-        _line(run, truth)
+        _line(run, truth, held.get(run.key, []))
         for run in _runs(every)
         if dataset in (None, run.made.dataset) and network in (None, run.made.network)
     ]
 
 
-def listing(every: bool, dataset: str | None, network: str | None, as_json: bool) -> None:
-    """Print the runs of data/runs and, with `every`, those of the cache; of one data set or network where named."""
+def listing(
+    every: bool, dataset: str | None, network: str | None, as_json: bool = False, file: Path | None = None
+) -> None:
+    """Print the runs of data/runs and, with `every`, those of the cache; of one data set or network where named.
+
+    With `file`, write them as CSV instead.
+    """
     found = lines(every, dataset, network)
-    if as_json:
+    if file:
+        rows = [
+            vars(line) | {"changes": _text(line.changes), "experiments": " ".join(line.experiments)} for line in found
+        ]
+        tables.write_csv(file, [field.name for field in fields(Line)], rows)
+    elif as_json:
         print(json.dumps([asdict(line) for line in found], indent=2, ensure_ascii=False))
     elif found:
         _print(_listed(found))
@@ -199,7 +212,7 @@ def _named(name: str, runs: Sequence[Run]) -> Run:
     )
 
 
-def _line(run: Run, truth: Truth) -> Line:
+def _line(run: Run, truth: Truth, held: list[str]) -> Line:
     made, log = run.made, run.log
     return Line(
         run=run.name,
@@ -220,6 +233,7 @@ def _line(run: Run, truth: Truth) -> Line:
         seconds=log.seconds if log else None,
         revision=log.revision if log else None,
         changed=log.changed if log else None,
+        experiments=held,
     )
 
 
@@ -306,6 +320,7 @@ def _cells(line: Line) -> Iterator[tuple[str, str]]:
     yield "weights", "kept" if line.weights else ""
     yield "preset x values", " x ".join(filter(None, (line.preset, line.values)))
     yield "changes", _text(line.changes)
+    yield "experiments", ", ".join(line.experiments)
     yield "trained", f"{datetime.fromisoformat(line.started).astimezone():%F %R}" if line.started else ""
     yield "seconds", f"{line.seconds:.0f}" if line.seconds is not None else ""
     yield "revision", (line.revision or "")[:SHORT] + ("+" if line.changed else "")

@@ -219,15 +219,23 @@ def runs(
     every: Annotated[
         bool, typer.Option("--all", help="Those of the cache too: of experiments, draws of tune, past parameters.")
     ] = False,
+    experiments: Annotated[
+        bool,
+        typer.Option("--experiments", help="DVC's experiments: what each changed, validation and test MAE, time."),
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON, whole and unrounded, not a table.")] = False,
+    csv: Annotated[Path | None, typer.Option(help="Write the list to this CSV file instead.")] = None,
 ) -> None:
     """List the runs with their parameters, MAE and when they were trained; or compare two: rawmsa runs A B."""
+    from app import experiments as experiments_door
     from app import runs as door
 
     if names:
         door.comparison(names, json)
+    elif experiments:
+        experiments_door.listing(json, csv)
     else:
-        door.listing(every, dataset, network, json)
+        door.listing(every, dataset, network, json, csv)
 
 
 @app.command(rich_help_panel="Commands")

@@ -15,7 +15,7 @@ from pipeline import paths, tables
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
 CODE = (
-    "app", "model", "networks", "pipeline", "report", "stages", "dvc.yaml", "params.yaml", ".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore",
+    "app", "model", "networks", "pipeline", "report", "stages", "dvc.yaml", "params.yaml", ".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore", ".dvc/plots",
 )  # fmt: skip
 
 

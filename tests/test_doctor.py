@@ -215,6 +215,16 @@ def test_git_is_asked_for_a_repository_a_commit_and_changes(folder: Path) -> Non
     _git("add", "params.yaml", "networks")
     _git("commit", "-qm", "first")
     assert "code and params.yaml unchanged" in told(project.revision(), "ok")[0]
+    untracked = (
+        "data/raw is not tracked, so queued and temporary experiments (dvc exp run --queue, --temp) do not see it. "
+    )
+    assert told(project.revision(), "note") == [
+        f"{untracked}Before the first one: dvc add data/raw; git add data/raw.dvc"
+    ]
+    Path("data/raw.dvc").touch()
+    assert told(project.revision(), "note") == [f"{untracked}Before the first one: git add data/raw.dvc"]
+    _git("add", "data/raw.dvc")
+    assert not told(project.revision(), "note")
     with Path("params.yaml").open("a") as file:
         file.write("# other\n")
     assert "git: code or params.yaml differ from commit" in told(project.revision(), "note")[0]

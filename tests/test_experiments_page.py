@@ -2,9 +2,9 @@
 
 import csv
 import io
+import json
 import re
 import shlex
-from pathlib import Path
 
 import pytest
 
@@ -42,17 +42,34 @@ def test_each_experiment_runs_what_depends_on_its_parameter(done: tuple[Checkout
     }
     after = ["evaluate", "experiment", "report"]
     assert ran(printed["faster"]) == ["train", *after]
-    assert ran(printed["slower"]) == ["vision", "assemble", "train", *after]
+    queued = done[0].run("dvc", "queue", "logs", "slower-frames")
+    assert ran(queued) == ["vision", "assemble", "train", *after]
 
 
 def test_the_experiments_are_compared(done: tuple[Checkout, dict[str, str]]) -> None:
     project, printed = done
-    table = printed["dvc exp show --only-changed --no-pager"]
+    table = printed["rawmsa runs --experiments"]
+    assert max(map(len, table.splitlines())) <= 100
     assert "faster" in table and "slower-frames" in table
+    project.run("rawmsa", "runs", "--experiments", "--csv", "experiments.csv")
+    rows = {row["experiment"]: row for row in csv.DictReader((project.folder / "experiments.csv").open())}
+    assert rows["slower-frames"]["changed"] == "vision.landmarks.fps: 15 -> 10"
+    assert rows["faster"]["changed"] == "self_mm: values.mmsa.defaults.groups.text.lr: 5e-05 -> 0.0002"
+    assert rows["faster"]["baseline"] == rows["slower-frames"]["baseline"] == rows["baseline"]["revision"]
+    kept = json.loads((project.folder / "data/metrics.json").read_text())["demo"]["self_mm"]  # `faster` was applied
+    assert float(rows["faster"]["test_mae"]) == kept["mae"] and int(rows["faster"]["seeds"]) == kept["seeds"]
+    records = [json.loads(file.read_text()) for file in (project.folder / "data/runs/demo").glob("*/run.json")]
+    valid = [record["valid"]["mae"] for record in records]
+    assert float(rows["faster"]["valid_mae"]) == pytest.approx(sum(valid) / len(valid))
+    assert len({row["valid_mae"] for row in rows.values()}) == 3 and all(float(r["seconds"]) > 0 for r in rows.values())
+    listed = json.loads(project.run("rawmsa", "runs", "--all", "--json"))
+    assert {name for run in listed for name in run["experiments"]} == rows.keys()
     assert "groups.text.lr" in printed["dvc params diff faster slower-frames"]
     assert "demo.self_mm.mae" in printed["dvc metrics diff faster slower-frames"]
-    page = (project.folder / "dvc_plots/index.html").read_text()
-    assert "valid_mae" in page and "Validation MAE" in page and "Test clips" in page
+    for folder, revision in (("dvc_plots_diff", "slower-frames"), ("dvc_plots", "workspace")):
+        page = (project.folder / folder / "index.html").read_text()
+        assert f'"rev": "{revision}"' in page and "Validation MAE" in page and "Test clips" in page
+        assert '{"field": "seed", "type": "nominal"}' in page  # one line per seed
 
 
 def test_the_one_that_was_kept_is_the_workspace(done: tuple[Checkout, dict[str, str]]) -> None:
@@ -62,4 +79,3 @@ def test_the_one_that_was_kept_is_the_workspace(done: tuple[Checkout, dict[str, 
     left = list(csv.DictReader(io.StringIO(project.run("dvc", "exp", "show", "--csv", "--all-commits"))))
     names = {row["Experiment"] for row in left}
     assert "faster" in names and "slower-frames" not in names
-    assert not Path(project.folder / "data/raw.dvc").exists()

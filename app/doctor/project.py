@@ -63,10 +63,19 @@ def revision() -> Iterator[Finding]:
     commit = git("rev-parse", "--verify", "HEAD")
     if commit is None:
         yield Finding("note", "git has no commit yet, which dvc exp needs", "Make one: git add -A; git commit")
-    elif git("status", "--porcelain", "--", *DECIDING):
+        return
+    if git("status", "--porcelain", "--", *DECIDING):
         yield Finding("note", f"git: code or params.yaml differ from commit {commit[:7]}; the runs' logs will say so")
     else:
         yield Finding("ok", f"git: commit {commit[:7]}, code and params.yaml unchanged")
+    tracked = Path(f"{paths.RAW}.dvc")
+    if paths.RAW.is_dir() and not git("ls-files", str(tracked)):
+        made = "" if tracked.is_file() else f"dvc add {paths.RAW}; "
+        yield Finding(
+            "note",
+            f"{paths.RAW} is not tracked, so queued and temporary experiments (dvc exp run --queue, --temp) do not see it",
+            f"Before the first one: {made}git add {tracked}",
+        )
 
 
 def disk() -> Iterator[Finding]:
