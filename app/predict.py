@@ -1,43 +1,48 @@
-"""rawmsa predict: the sentiment of anybody's clip, by the functions that made the training table.
+"""Of a clip's file what a run takes, and what the run says of it, by the functions that made the training table.
 
-Extractors, encoder, shape and statistics are those that the run was trained with, as its run.json tells,
-whatever params.yaml says today; the recogniser is params.yaml's.
+Extractors, encoder, shape and statistics are those that the run was trained with, as its run.json tells, whatever
+params.yaml says today; the recogniser and the limits are those of app/settings.py.
 """
 
-import json
-import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
-from model import run_files
+from app.answers import About, Outputs, polarity
+from app.settings import Settings
+from model import kept, run_files
 from model.run_files import RunRecord
-from pipeline import assemble, assets, features, media, params, tables, text, transcribe
+from pipeline import assemble, assets, features, media, params, paths, tables, text, transcribe
 from pipeline.assemble import align
-from pipeline.datasets import ingest
-from pipeline.datasets.refusal import printable
-from pipeline.errors import MediaError, RawmsaError, TableError
-from pipeline.execution import workers
-from pipeline.execution.processes import use_threads
-from pipeline.execution.tasks import Failure
+from pipeline.datasets import Text
+from pipeline.errors import RawmsaError, TableError
 from pipeline.flags import Flagged
 from pipeline.tables import ClipRow, FeatureMetadata, Frames, TextRow, Tokens, TranscriptRow, Word
 from pipeline.tables.frames import Clip
+
+if TYPE_CHECKING:
+    from model.networks.base import BaseNetwork
+
+UNWRITTEN = Text(None, None, [])  # nobody has written the words down
+NOTHING_THERE = "nothing to predict from: no words, no sound and no face"
 
 
 @dataclass(frozen=True)
 class Content:
     """What was read of a clip. The network takes all of it, or what lies in a window of time (`inputs`).
 
-    facts: of the file; frames: of audio and vision as the extractors gave them, None where the clip
-    lacks the modality or the run takes none; flags: what is odd about it.
+    facts: of the file; words, source: of the transcript, and where it is from; frames: of audio and vision as the extractors
+    gave them, None where the clip lacks the modality or the run takes none; flags: what is odd about it.
     """
 
     facts: media.Media
     words: Sequence[Word]
+    source: str
     frames: dict[str, Frames | None]
     flags: list[Flagged]
 
@@ -57,92 +62,85 @@ class Inputs:
         return not (self.tokens.input_ids or any(len(x) for x in self.frames.values()))
 
 
-@dataclass(frozen=True)
-class Outputs:
-    """What the run says of a clip; None where a modality is absent, or the run has no such head."""
-
-    prediction: float | None
-    text: float | None
-    audio: float | None
-    vision: float | None
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What is told of a clip. error: why it cannot be used; synthetic: whether the run was trained on made clips."""
-
-    clip: str
-    prediction: float | None = None
-    text: float | None = None
-    audio: float | None = None
-    vision: float | None = None
-    transcript: str = ""
-    flags: list[str] = field(default_factory=list)
-    error: str | None = None
-    run: str = ""
-    synthetic: bool = False
-
-
-def predict(clips: Path | str | Sequence[Path | str], run: str | None = None) -> list[Prediction]:
-    """One prediction a clip, in order (a path alone is one clip).
-
-    run: <dataset>/<network> (its best kept seed), <dataset>/<network>-<seed> or a folder of `rawmsa publish`; None: evaluate.unlabelled_run
-    of params.yaml. A modality the clip lacks has None for its output; a clip that cannot be used has
-    None throughout and its reason under `error`. Raises TableError where the run is not there.
-    """
-    if isinstance(clips, str | Path):
-        clips = [clips]
-    threads = params.threads()
-    use_threads(threads)
-    folder = located(run)
-    made = run_files.read(folder)
-    for line in (*filter(None, [tables.scale(made.label_range, made.neutral)]), *differences(made)):
-        print(f"predict: {line}", file=sys.stderr)
-    prepared = _prepare_all([Path(clip) for clip in clips], made, threads)
-    usable = [(index, one.inputs) for index, one in enumerate(prepared) if isinstance(one, Prepared)]
-    found = dict(
-        zip([index for index, _ in usable], outputs([taken for _, taken in usable], folder, made), strict=True)
-    )
-    empty = Prediction(clip="", **vars(about(folder, made)))
-    return [
-        replace(empty, clip=_shown(clip), flags=one.flags, transcript=one.inputs.transcript, **vars(found[index]))
-        if isinstance(one, Prepared)
-        else replace(empty, clip=_shown(clip), error=f"{one.reason}: {one.message}")
-        for index, (clip, one) in enumerate(zip(clips, prepared, strict=True))
-    ]
-
-
 def located(run: str | None) -> Path:
-    """The folder of a run that `predict` names. Raises TableError where it is not there, or has no weights."""
+    """The folder of a run: <dataset>/<network> (its best kept seed), <dataset>/<network>-<seed>, a folder of `rawmsa publish`
+    or of data/runs; None: evaluate.unlabelled_run of params.yaml.
+
+    Raises TableError where it is not there, or has no weights.
+    """
+    if run and run_files.is_run(Path(run)):
+        return Path(run)
+    if not paths.PARAMS.is_file():
+        told = f"{run} is no folder of rawmsa publish, and the" if run else "No run is named, and the"
+        raise TableError(
+            f"{told} folder {Path.cwd()} is no project of rawmsa: it has no {paths.PARAMS}. Name a run's folder (--run FOLDER; "
+            "rawmsa publish RUN --to FOLDER makes one), or start in the project's folder."
+        )
     from model import evaluate
 
     name = run or params.load("evaluate", evaluate.Params).unlabelled_run
-    return Path(name) if run_files.published(Path(name)) else evaluate.kept_run(name)
+    return _by_default() if name == kept.AUTO else kept.kept_run(name)
+
+
+def _by_default() -> Path:
+    """The first of `own_first` whose features can be extracted here. Raises TableError."""
+    faults = []
+    for folder in kept.own_first():
+        try:
+            check(run_files.read(folder))
+        except RawmsaError as error:
+            faults.append(error)
+        else:
+            return folder
+    raise TableError(f"No run of {paths.RUNS} can predict a video. {faults[0]}")
+
+
+def check(made: RunRecord) -> None:
+    """Raise TableError or ParamsError where what the run was trained on cannot be extracted from a video here."""
+    for modality in assemble.FRAMES:
+        recipe(modality, made)
 
 
 def read(
     path: Path,
     made: RunRecord,
-    threads: int,
-    limits: media.Limits,
+    settings: Settings,
     tell: Callable[[str], None] = lambda step: None,
+    written: Text = UNWRITTEN,
 ) -> Content:
     """Everything of a clip that the run of `made` (its record) takes, by the run's own recipes.
 
     tell: called at the beginning of each step with its name: probe, transcribe, audio, vision. Raises MediaError, TableError.
     """
     tell("probe")
-    facts = media.probe(path, None, None, limits)
+    facts = media.probe(path, None, None, settings.media)
     tell("transcribe")
-    heard = _listen(path, facts, made.language, threads)
-    there = {"audio": facts.has_audio, "vision": facts.has_vision}
-    frames: dict[str, Frames | None] = {}
+    heard = listen(path, facts, made, settings, written)
+    frames = {}
     for modality in assemble.FRAMES:
         tell(modality)
-        chosen = recipe(modality, made) if there[modality] else None
-        frames[modality] = chosen.extract(Clip(path, None, None, facts.seconds)) if chosen else None
+        frames[modality] = extract(modality, path, facts, made)
+    return content(facts, heard, frames)
+
+
+def content(facts: media.Media, heard: TranscriptRow, frames: dict[str, Frames | None]) -> Content:
+    """The parts of a clip together."""
     flags = [*facts.flags, *heard.flags, *(flag for found in frames.values() if found for flag in found.flags)]
-    return Content(facts, heard.words, frames, list(dict.fromkeys(flags)))
+    return Content(facts, heard.words, heard.source, frames, list(dict.fromkeys(flags)))
+
+
+def listen(path: Path, facts: media.Media, made: RunRecord, settings: Settings, written: Text) -> TranscriptRow:
+    """The transcript of a clip: the written words, else those that the recogniser hears."""
+    clip = ClipRow(dataset="", id=path.name, video_id=path.name, clip_id="", path=str(path), **vars(facts))
+    said = TextRow(dataset="", id=path.name, language=made.language, **vars(written))
+    return transcribe.transcribe(clip, said, settings.transcribe, made.threads)
+
+
+def extract(modality: str, path: Path, facts: media.Media, made: RunRecord) -> Frames | None:
+    """The frames of audio or vision; None where the clip lacks the modality or the run takes none."""
+    there = {"audio": facts.has_audio, "vision": facts.has_vision}
+    chosen = recipe(modality, made) if there[modality] else None
+    return chosen.extract(Clip(path, None, None, facts.seconds)) if chosen else None
 
 
 def recipe(modality: str, made: RunRecord) -> features.Recipe | None:
@@ -189,100 +187,40 @@ def inputs(content: Content, made: RunRecord) -> Inputs:
 
 
 def outputs(taken: Sequence[Inputs], folder: Path, made: RunRecord) -> list[Outputs]:
-    """What the run says of each."""
+    """What the run says of each; nothing of one in which nothing is seen, heard or said."""
     from model.training import predict as network
 
-    if not taken:
-        return []
-    found = network.predict(folder, _table(taken, made), assets.encoder(made.encoder)).to_pydict()
-    columns = (found[name] for name in ("fusion", *tables.MODALITIES))
-    return [Outputs(*values) for values in zip(*columns, strict=True)]
+    there = [one for one in taken if not one.empty]
+    if not there:
+        return [Outputs() for _ in taken]
+    loaded = load(folder.resolve(), made.weights_sha256)
+    table = network.predict(folder, _table(there, made), assets.encoder(made.encoder), loaded).to_pylist()
+    found = iter(table)
+    return [Outputs() if one.empty else _output(next(found), made.label_range) for one in taken]
 
 
-@dataclass(frozen=True)
-class About:
-    """What is told of a run with each of its predictions."""
+def _output(row: dict[str, float | None], label_range: tuple[float, float]) -> Outputs:
+    """A row of tables.RUN_PREDICTIONS."""
+    value = row["fusion"]
+    word = None if value is None else polarity(value, label_range)
+    return Outputs(prediction=value, polarity=word, **{name: row[name] for name in tables.MODALITIES})
 
-    run: str
-    synthetic: bool
+
+@cache  # a process loads a run once; trained anew, it has other weights
+def load(folder: Path, weights_sha256: str) -> "BaseNetwork":
+    """The run's network. Raises TableError."""
+    from model.training import predict as network
+
+    return network.loaded(folder)
 
 
 def about(folder: Path, made: RunRecord) -> About:
-    """The run's name, and whether it was trained on made clips."""
-    return About(str(folder) if run_files.published(folder) else "/".join(folder.parts[-2:]), made.synthetic)
-
-
-def show(predictions: Sequence[Prediction], as_json: bool) -> None:
-    """Print them: a table, or JSON. Exits with code 1 where no clip could be used."""
-    if as_json:
-        print(json.dumps([vars(one) for one in predictions], indent=2, ensure_ascii=False))
-    else:
-        _print_table(predictions)
-    if all(one.error for one in predictions):
-        raise SystemExit(1)
-
-
-def _print_table(predictions: Sequence[Prediction]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    title = f"Run {predictions[0].run}" + (" (synthetic demo)" if predictions[0].synthetic else "")
-    table = Table("clip", "sentiment", *tables.MODALITIES, "transcript", "notes", title=Text(title))
-    for one in predictions:
-        numbers = map(_number, (one.prediction, one.text, one.audio, one.vision))
-        cells = (Path(one.clip).name, *numbers, one.transcript, one.error or ", ".join(one.flags))
-        table.add_row(*(Text(printable(cell)) for cell in cells))  # Text, since a str is markup
-    Console().print(table)
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """What a worker makes of a clip."""
-
-    flags: list[str]
-    inputs: Inputs
-
-
-def _prepare_all(clips: Sequence[Path], made: RunRecord, threads: int) -> list[Prepared | Failure]:
-    """Each clip in a process that can be killed; what becomes of one costs another nothing."""
-    tasks = [(clip, made, threads) for clip in clips]
-    limits = params.load("limits", params.Limits).model_copy(update={"max_failed_fraction": 1.0})
-    found: dict[int, Prepared | Failure] = {}
-    for outcome in workers.run(
-        _prepare, tasks, title="predict", workers=params.workers(), threads=threads, limits=limits
-    ):
-        if isinstance(outcome.value, RawmsaError):  # the run's or the installation's fault, not the clip's
-            raise outcome.value
-        if result := outcome.value or outcome.failure:
-            found[outcome.index] = result
-    return [found[index] for index in range(len(clips))]
-
-
-def _prepare(task: tuple[Path, RunRecord, int]) -> Prepared | RawmsaError:
-    """In a worker: everything of a clip that the network takes. Raises MediaError."""
-    path, made, threads = task
-    try:
-        content = read(path, made, threads, params.load("ingest", ingest.Params))
-        return Prepared(list(map(str, content.flags)), inputs(content, made))
-    except MediaError:
-        raise
-    except RawmsaError as error:
-        return error
-
-
-def _shown(path: Path | str) -> str:
-    return str(path).encode(errors="backslashreplace").decode()  # JSON and tables are UTF-8
-
-
-def _listen(path: Path, facts: media.Media, language: str, threads: int) -> TranscriptRow:
-    """The transcript of a clip that nobody has written down."""
-    clip = ClipRow(dataset="", id=path.name, video_id=path.name, clip_id="", path=str(path), **vars(facts))
-    return transcribe.transcribe(
-        clip,
-        TextRow(dataset="", id=path.name, language=language),
-        params.load("transcribe", transcribe.Params),
-        threads,
+    """What is told of a run with each of its predictions."""
+    return About(
+        run=str(folder) if run_files.published(folder) else made.name,
+        synthetic=made.synthetic,
+        label_range=made.label_range,
+        offset=made.neutral,
     )
 
 
@@ -316,7 +254,3 @@ def _table(taken: Sequence[Inputs], made: RunRecord) -> pa.Table:
     table = pa.table(content, schema=tables.training_schema(widths))
     kept = {"columns", "encoder", "encoder_sha256", "extraction", "language", "convention", "label_range", "policy"}
     return tables.with_metadata(table, made.model_dump(mode="json", include=kept, exclude_unset=True))
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:+.2f}"

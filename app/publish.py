@@ -6,8 +6,10 @@ Numbers and weights alone: no face, voice, transcript or clip's name of any data
 import shutil
 from pathlib import Path
 
-from model import evaluate, run_files
+from app import settings
+from model import run_files
 from model.encoders.vectors import FINETUNED, FROZEN
+from model.kept import kept_run
 from model.run_files import RunRecord
 from pipeline import assets, paths, tables
 from pipeline.errors import TableError
@@ -19,7 +21,7 @@ OWN = ("weights", "key")  # of run.json: what it says of this checkout
 
 def main(name: str, to: Path) -> None:
     """Raises TableError where the run cannot be had, or what it needs would stay behind."""
-    run_folder = evaluate.kept_run(name)
+    run_folder = kept_run(name)
     run = run_files.read(run_folder)
     _check(run)
     if to.is_file() or (to.is_dir() and any(to.iterdir())):
@@ -32,6 +34,7 @@ def main(name: str, to: Path) -> None:
     to.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(run_folder / run_files.WEIGHTS, to / run_files.PUBLISHED_WEIGHTS)
     told = {key: value for key, value in run_files.content(run).items() if key not in OWN}
+    told["settings"] = settings.of(run_folder, run).model_dump(mode="json")
     tables.write_json(to / run_files.PUBLISHED, {"model_type": "rawmsa", **told})
     (to / CARD).write_text(cards.card(run, measured, to.name))
     size = sum(file.stat().st_size for file in to.iterdir()) / 2**20

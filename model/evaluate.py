@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from model import run_files
+from model.kept import AUTO, kept_run, own_first, run_folders
 from model.measures import floors, metrics, results
 from model.measures.results import Range, Summary
 from model.run_files import RunRecord
@@ -33,7 +34,7 @@ class Crossing(params.Block):
 class Params(params.Block):
     """params.yaml: evaluate."""
 
-    unlabelled_run: str  # <dataset>/<network>; its kept seed predicts where nothing was trained
+    unlabelled_run: str  # which predicts where nothing was trained: auto, or as model/kept.py takes a name
     across: list[Crossing]
 
 
@@ -97,30 +98,6 @@ def run() -> None:
     print(f"evaluate: {len(predictions)} predictions, {len(scores)} data sets with test scores")
 
 
-def kept_run(name: str) -> Path:
-    """The folder of <dataset>/<network>-<seed>; of <dataset>/<network> the seed with the lowest validation MAE.
-
-    Raises TableError where no such run has its weights.
-    """
-    dataset, _, network = name.partition("/")
-    runs = {folder: run_files.read(folder) for folder in _runs(dataset)}
-    named = [folder for folder, run in runs.items() if network in (run.network, folder.name)]
-    kept = [folder for folder in named if runs[folder].weights]
-    if not kept:
-        there = ", ".join(f"{folder.name}{'' if run.weights else ' (no weights)'}" for folder, run in runs.items())
-        keep = "all" if network in (folder.name for folder in named) else "best"
-        raise TableError(
-            f"{paths.RUNS} holds no run {name} with its weights; {dataset} has {there or 'none'}. "
-            "Name another (--run of rawmsa predict, evaluate.unlabelled_run and evaluate.across in params.yaml)"
-            + (f", or set train.keep to {keep}, then: dvc repro" if named else ", or train it with: dvc repro")
-        )
-    return min(kept, key=lambda folder: runs[folder].valid.mae)
-
-
-def _runs(dataset: str) -> list[Path]:
-    return sorted(file.parent for file in (paths.RUNS / dataset).glob(f"*/{run_files.RUN}"))
-
-
 def _check(across: Sequence[Crossing], datasets: Sequence[str]) -> None:
     for one in across:
         if one.dataset not in datasets:
@@ -136,7 +113,7 @@ def _check(across: Sequence[Crossing], datasets: Sequence[str]) -> None:
 
 def _own(dataset: str, table: pa.Table) -> Iterator[Predicted]:
     """The data set's own runs, which predicted when they were trained."""
-    for folder in _runs(dataset):
+    for folder in run_folders(dataset):
         run = run_files.read(folder)
         yield Predicted(run, _rows(run, table, tables.read(folder / run_files.PREDICTIONS).to_pylist()))
 
@@ -154,12 +131,29 @@ def _across(dataset: str, table: pa.Table, across: Sequence[Crossing]) -> Iterat
 
 
 def _unlabelled(dataset: str, table: pa.Table, name: str) -> list[Predicted]:
-    """What the named run of another data set predicts; nothing, said so, where it does not fit."""
+    """What a run of another data set predicts: the named one, or the first that fits; nothing, said so, where none does."""
+    faults = []
     try:
-        return [_foreign(kept_run(name), table)]
+        for folder in own_first() if name == AUTO else [kept_run(name)]:
+            try:
+                predicted = _foreign(folder, table)
+            except TableError as error:
+                faults.append(error)
+                continue
+            print(f"evaluate: {dataset} has no labels; {predicted.run.name} predicts it{_caution(predicted.run)}")
+            return [predicted]
     except TableError as error:
-        print(f"evaluate: {dataset} is left without predictions: {error}")
-        return []
+        faults.append(error)
+    print(f"evaluate: {dataset} is left without predictions: {faults[0]}")
+    return []
+
+
+def _caution(run: RunRecord) -> str:
+    return (
+        ". WARNING: that run was trained on SYNTHETIC clips: its numbers say nothing about people"
+        if run.synthetic
+        else ""
+    )
 
 
 def _foreign(folder: Path, table: pa.Table) -> Predicted:
@@ -261,7 +255,7 @@ def _columns(rows: Iterable[Prediction]) -> tuple[np.ndarray, np.ndarray]:
 
 def _write_plots(predictions: Sequence[Prediction]) -> None:
     """What `dvc plots` draws: the curves of every run, and the test predictions of each network's best seed."""
-    runs = {file.parent: run_files.read(file.parent) for file in sorted(paths.RUNS.glob(f"*/*/{run_files.RUN}"))}
+    runs = {folder: run_files.read(folder) for folder in run_folders("*")}
     curves = [
         {"dataset": run.dataset, "network": run.network, "seed": run.seed, **{key: row[key] for key in CURVES[3:]}}
         for folder, run in runs.items()

@@ -101,7 +101,8 @@ class Setup(_Record):
 class RunRecord(Setup):
     """run.json: what decided a run, and what became of it.
 
-    weights, key: only in data/runs; whether the folder holds the weights, and the run's key in the cache.
+    weights, key: only in data/runs; whether the folder holds the weights, and the run's key in the cache. settings: only in a
+    folder of `rawmsa publish`; what predicting takes besides the run (app/settings.py).
     """
 
     best_epoch: int
@@ -110,6 +111,7 @@ class RunRecord(Setup):
     weights_sha256: str = "none"  # in records of older versions
     weights: bool = False
     key: str = ""
+    settings: dict[str, JsonValue] | None = None
 
     @property
     def parameters(self) -> dict[str, JsonValue]:
@@ -121,6 +123,11 @@ class RunRecord(Setup):
 def published(folder: Path) -> bool:
     """True if `rawmsa publish` made the folder."""
     return (folder / PUBLISHED).is_file() and not (folder / RUN).is_file()
+
+
+def is_run(folder: Path) -> bool:
+    """True if the folder holds a run, of a project or published."""
+    return (folder / RUN).is_file() or published(folder)
 
 
 def read(folder: Path) -> RunRecord:

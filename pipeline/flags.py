@@ -34,6 +34,7 @@ class Flag(Enum):
     NOT_INSTALLED = "speech recognition is not installed"
     RECOGNITION_FAILED = "recognition failed: {reason}"
     NOTHING_HEARD = "nothing heard"
+    SIDECAR_UNREAD = "the transcript beside it is not read: {reason}"
     # of the frames
     SOUND_TOO_SHORT = "sound too short"
     NO_FACE = "no face"

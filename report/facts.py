@@ -147,6 +147,30 @@ def read() -> list[Dataset]:
     ]
 
 
+def bare() -> list[Dataset]:
+    """Every data set with its settings, clips and labels, which tables of results need. Raises TableError where ingest's tables
+    are missing."""
+    settings = tables.read_json(paths.DATASETS)
+    clips = dict(tables.by_dataset(tables.read(paths.CLIPS)))
+    labels = dict(tables.by_dataset(tables.read(paths.LABELS)))
+    nothing = tables.rows(tables.PREDICTIONS, [])
+    return [
+        Dataset(
+            name=name,
+            settings=UNKNOWN | found,
+            clips=_by_id(clips.get(name, [])),
+            labels=_by_id(labels.get(name, [])),
+            transcripts={},
+            extractions={},
+            refused=[],
+            runs={},
+            predictions=nothing,
+            experiments=[],
+        )
+        for name, found in sorted(settings.items())
+    ]
+
+
 def ulabels(run: Run) -> dict[int, pa.Table]:
     """A run's u-labels by epoch, rising; empty where the network makes none."""
     if not run.ulabels.is_file():

@@ -60,31 +60,39 @@ def demo(
     demo_set.make(paths.RAW / "demo", clips, seed, params.workers())
 
 
+RUN = (
+    "<dataset>/<network>, <dataset>/<network>-<seed>, or a folder of rawmsa publish; default: the project's own run, else the "
+    "demo's (evaluate.unlabelled_run)."
+)
+
+
 @app.command(rich_help_panel="Commands")
 def predict(
-    clips: Annotated[list[Path], typer.Argument(help="Videos of somebody speaking.")],
-    run: Annotated[
-        str,
-        typer.Option(
-            help="<dataset>/<network>, <dataset>/<network>-<seed>, or a folder of rawmsa publish; default: evaluate.unlabelled_run."
-        ),
-    ] = "",
+    clips: Annotated[list[Path], typer.Argument(help="Videos of somebody speaking, or folders of them.")],
+    run: Annotated[str, typer.Option(help=RUN)] = "",
+    transcript: Annotated[
+        Path | None,
+        typer.Option(help="The words of the clip (.srt, .vtt, .txt); default: the one beside it, else recognised."),
+    ] = None,
+    windows: Annotated[
+        bool, typer.Option("--windows", help="Also the course of each clip, by windows of time.")
+    ] = False,
+    csv: Annotated[Path | None, typer.Option(help="Write the rows into this CSV too.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON, not a table.")] = False,
 ) -> None:
-    """Predict the sentiment of any clip with a trained run: fusion, text, audio and vision outputs, transcript."""
-    from app import predict as door
+    """Predict the sentiment of any clip with a trained run: number, polarity in words, unimodal outputs, transcript, flags.
 
-    door.show(door.predict(clips, run or None), json)
+    It works in any folder: in a project with its runs, elsewhere with --run FOLDER, which rawmsa publish makes.
+    Where a clip fails, the others are printed, and the exit code is 1.
+    """
+    from app import answers, predictor
+
+    answers.show(predictor.main(clips, run or None, transcript, windows), json, csv)
 
 
 @app.command(rich_help_panel="Commands")
 def serve(
-    run: Annotated[
-        str,
-        typer.Option(
-            help="<dataset>/<network>, <dataset>/<network>-<seed>, or a folder of rawmsa publish; default: evaluate.unlabelled_run."
-        ),
-    ] = "",
+    run: Annotated[str, typer.Option(help=RUN)] = "",
     host: Annotated[
         str, typer.Option(help="Another than a loopback address lets others in: nobody is asked for a password.")
     ] = "127.0.0.1",
@@ -93,7 +101,8 @@ def serve(
 ) -> None:
     """Serve a page on this machine on which a clip is dropped, or recorded, and its sentiment shown, over time too.
 
-    Clips stay on this machine, and are removed when their page is closed. Ctrl-C ends it.
+    Clips stay on this machine, and are removed when their page is closed. Other programs may ask too: curl -F
+    file=@clip.mp4 http://127.0.0.1:7860/api/predict (described in /openapi.json). Ctrl-C ends it.
     """
     from app import serve as door
 
@@ -257,14 +266,16 @@ def tune(
 
 
 @app.command(rich_help_panel="Commands")
-def results() -> None:
-    """Print the results table of the last run and where the report lies."""
+def results(
+    csv: Annotated[
+        Path | None, typer.Option(help="Write the clips without labels and their sentiment into this CSV.")
+    ] = None,
+) -> None:
+    """Print the results table, the sentiment of clips without labels, and where the report lies."""
+    from app import results as door
+
     params.read()  # says so outside a project
-    table = paths.REPORT / "tables.md"
-    if not table.is_file():
-        raise RawmsaError("There are no results yet. Make them with: dvc repro")
-    typer.echo(table.read_text())
-    typer.echo(f"The report: {(paths.REPORT / 'index.html').resolve()}")
+    door.main(csv)
 
 
 @app.command(rich_help_panel="Commands")

@@ -8,18 +8,18 @@ import numpy as np
 import pytest
 
 import rawmsa
-from app import predict as door
+from app import predictor
+from app.answers import Prediction
 from model import train
 from pipeline import paths, tables
 from pipeline.errors import TableError
-from pipeline.execution.tasks import Failure
 from tests import projects
 
 ROOT = Path(__file__).parents[1]
 
 
 def test_a_training_table_is_a_row_a_clip(trainable: Path) -> None:
-    loaded, table = rawmsa.load("made"), tables.read_arrow(paths.table("made"))
+    loaded, table = rawmsa.dataset("made"), tables.read_arrow(paths.table("made"))
     assert loaded["id"].tolist() == table["id"].to_pylist() and loaded["split"].tolist() == table["split"].to_pylist()
     for modality in ("audio", "vision"):
         for x, cell in zip(loaded[modality], table[modality], strict=True):
@@ -36,13 +36,29 @@ def test_features_are_a_row_a_frame(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert loaded.index.names == ["id", "time"]
     assert loaded.index.tolist() == [("v/1", 0.0), ("v/1", 0.1), ("v/1", 0.2), ("v/2", 0.0)]
     np.testing.assert_array_equal(loaded.to_numpy(), np.concatenate([x, x[:1]]))
+    clips = rawmsa.tensors(loaded)
+    assert (clips.ids, clips.columns) == (["v/1", "v/2"], {"vision": ["jawOpen", "yaw"]})
+    np.testing.assert_array_equal(clips.frames["vision"][0], x)
+    assert clips.times[0].tolist() == [0.0, 0.1, 0.2] and len(clips.frames["vision"][1]) == 1
+
+
+def test_a_training_table_becomes_tensors(trainable: Path) -> None:
+    table = rawmsa.dataset("made")
+    clips = rawmsa.tensors(table)
+    assert clips.ids == table["id"].tolist() and clips.splits == table["split"].tolist()
+    assert clips.columns == {name: table.attrs["columns"][name] for name in ("audio", "vision")}
+    for modality in clips.columns:
+        for x, expected in zip(clips.frames[modality], table[modality], strict=True):
+            np.testing.assert_array_equal(x, expected)
+    assert [ids.tolist() for ids in clips.tokens] == [list(ids) for ids in table["input_ids"]]
+    np.testing.assert_allclose(clips.labels["label"], table["label"])
 
 
 def test_what_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(TableError, match="data/tables/none"):
-        rawmsa.load("none")
-    with pytest.raises(TableError, match="data/features/audio/none"):
+        rawmsa.dataset("none")
+    with pytest.raises(TableError, match="none is no file, and there are no features data/features/audio/none"):
         rawmsa.features("none", "audio")
 
 
@@ -52,23 +68,28 @@ def test_runs_are_a_row_a_run(trainable: Path, in_process: None) -> None:
     assert rawmsa.runs()["run"].tolist() == ["made/self_mm-1", "made/self_mm-2"]
 
 
-def test_a_path_alone_is_one_clip(trainable: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[Path] = []
-    refused = Failure("unreadable", "it is no video")
-    monkeypatch.setattr(door, "located", lambda run: Path(f"data/runs/{run}"))
-    monkeypatch.setattr("model.run_files.read", lambda folder: projects.record())
-    monkeypatch.setattr(door, "differences", lambda made: ())
-    monkeypatch.setattr(door, "_prepare_all", lambda clips, *_: asked.extend(clips) or [refused for _ in clips])
-    door.predict("c.mpg", "made/self_mm")
-    door.predict(Path("d.mpg"), "made/self_mm")
-    door.predict(["e.mpg", Path("f.mpg")], "made/self_mm")
-    assert asked == [Path(name) for name in ("c.mpg", "d.mpg", "e.mpg", "f.mpg")]
-
-
 def test_predictions_are_a_row_a_clip(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(door, "predict", lambda clips, run: [door.Prediction(clip=clips, prediction=1.5, run=run)])
+    asked: list[object] = []
+
+    class Stub:
+        def __init__(self, run: str | None, at_once: int) -> None:
+            self.run = run
+
+        def __enter__(self) -> "Stub":
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            asked.append("closed")
+
+        def predict(self, clips: list[str]) -> list[Prediction]:
+            asked.append(clips)
+            told = {"synthetic": False, "label_range": (-3.0, 3.0), "neutral": 0.0}
+            return [Prediction(clip=clip, prediction=1.5, run=str(self.run), **told) for clip in clips]
+
+    monkeypatch.setattr(predictor, "Model", Stub)
     (row,) = rawmsa.predict("c.mpg", run="made/self_mm").to_dict("records")
     assert (row["clip"], row["prediction"], row["run"]) == ("c.mpg", 1.5, "made/self_mm")
+    assert asked == [["c.mpg"], "closed"]
 
 
 def test_it_is_light_to_import_and_tells_its_version() -> None:

@@ -4,7 +4,6 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +13,13 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from app import predict as door
 from model import evaluate, run_files, train
 from model.training import checkpoint, jobs, run
 from model.training.predict import clips_for, infer, predict
 from pipeline import paths, tables
-from pipeline.errors import AssetError, ParamsError, TableError
+from pipeline.errors import ParamsError, TableError
 from pipeline.execution import workers
-from pipeline.execution.tasks import Failure, Outcome
-from pipeline.text import tokenise
-from tests import projects, tiny
+from tests import tiny
 from tests.trainable import CHOICE, read_network, write_network, write_params, write_table
 
 pytestmark = pytest.mark.slow  # whole stages or figures, a second or more each
@@ -462,42 +458,6 @@ def test_without_tables_nothing_is_written(project: Path, stage: Any):
         stage.run()
     assert sorted(project.rglob("*")) == before
     assert paths.METRICS.read_text() == "kept"
-
-
-def test_a_clip_that_a_library_cannot_take_costs_no_other(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.chdir(Path(__file__).parents[1])
-    made = projects.record(columns={"audio": [], "vision": []})
-    taken = door.Inputs("fine", tokenise("", "packaged", 64), {})
-    outcomes = [
-        Outcome(1, None, Failure("crashed", "its process ended with code -11")),
-        Outcome(0, door.Prepared([], taken), None),
-    ]
-    monkeypatch.setattr(workers, "run", lambda *_, **__: iter(outcomes))
-    monkeypatch.setattr(door, "located", Path)
-    monkeypatch.setattr(run_files, "read", lambda folder: made)
-    monkeypatch.setattr(door, "outputs", lambda taken, *_: [door.Outputs(0.5, None, None, None) for _ in taken])
-    good, bad = door.predict(["a.mp4", "b.mp4"], "data/runs/made/self_mm-1")
-    assert (good.clip, good.prediction, good.transcript, good.error) == ("a.mp4", 0.5, "fine", None)
-    assert (bad.clip, bad.prediction, bad.run) == ("b.mp4", None, "made/self_mm-1")
-    assert bad.error == "crashed: its process ended with code -11"
-    outcomes[:] = [Outcome(0, AssetError("no recogniser"), None)]
-    with pytest.raises(AssetError, match="no recogniser"):  # the installation's fault, not the clip's
-        door._prepare_all([Path("c.mp4")], made, 1)
-
-
-def test_show_prints_names_as_they_are_and_fails_without_a_usable_clip(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setenv("COLUMNS", "200")
-    record = door.Prediction("[bold]x.mp4", 1.0, transcript="[red]so :smile:", run="demo/self_mm-1", synthetic=True)
-    refused = replace(record, error="empty: [it] is empty")
-    door.show([record, refused], as_json=False)
-    shown = capsys.readouterr().out
-    for part in ("[bold]x.mp4", "[red]so :smile:", "+1.00", "[it]", "Run demo/self_mm-1 (synthetic demo)"):
-        assert part in shown
-    with pytest.raises(SystemExit) as ended:
-        door.show([refused], as_json=True)
-    assert ended.value.code == 1
 
 
 def test_no_block_for_a_convention_says_which_are_there(project: Path):

@@ -12,7 +12,6 @@ from markdown_it import MarkdownIt
 from PIL import Image
 from typer.testing import CliRunner
 
-from app import predict
 from pipeline import paths
 from pipeline.tables import Word
 from report import clip as picture
@@ -178,18 +177,6 @@ def test_pictures_of_long_names_that_begin_alike_are_two() -> None:
 
 def test_a_transcript_cannot_act_on_the_terminal() -> None:
     assert "\x1b" not in shown(ESCAPE) and "\\x1b[31mred" in shown(ESCAPE)
-
-
-def test_predict_prints_what_was_said_as_it_was_said(capsys: pytest.CaptureFixture[str]) -> None:
-    one = predict.Prediction("[bold]x.mp4", transcript="[red]loud[/red]", flags=[ESCAPE], run="a/[b]")
-    predict.show([one], as_json=False)
-    out = capsys.readouterr().out
-    assert "[red]loud[/red]" in out and "[bold]x.mp4" in out and "a/[b]" in out and "\x1b" not in out
-
-
-def test_predict_names_a_file_that_is_not_utf8_in_utf8(capsys: pytest.CaptureFixture[str]) -> None:
-    predict.show([predict.Prediction(predict._shown(Path(os.fsdecode(b"caf\xe9.mp4"))))], as_json=True)
-    assert r"caf\\udce9.mp4" in capsys.readouterr().out
 
 
 def test_the_caches_folder_is_no_markup(monkeypatch: pytest.MonkeyPatch) -> None:

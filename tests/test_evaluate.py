@@ -103,6 +103,24 @@ def test_clips_without_a_label_are_predicted_by_their_data_sets_own_run_and_coun
     assert before == pytest.approx(evaluate_again), "the floor counts labelled clips alone"
 
 
+def test_an_own_run_predicts_unlabelled_clips_before_the_demos(capsys: pytest.CaptureFixture[str]):
+    made.write_table("demo", synthetic=True)
+    made.write_table("made", synthetic=False)
+    made.write_table("mine", (None,) * 3)
+    made.write_params(evaluate={"unlabelled_run": "auto"})
+    train.run()
+    for trained_on, said in (("made", ""), ("demo", ". WARNING: that run was trained on SYNTHETIC clips")):
+        evaluate.run()
+        rows = [row for row in tables.read(paths.PREDICTIONS).to_pylist() if row["dataset"] == "mine"]
+        assert {row["trained_on"] for row in rows} == {trained_on} and len(rows) == 3
+        out = capsys.readouterr().out
+        assert f"evaluate: mine has no labels; {trained_on}/self_mm-" in out and (
+            said in out if said else "SYN" not in out
+        )
+        for file in paths.RUNS.glob("made/*/run.json"):
+            tables.write_json(file, tables.read_json(file) | {"weights": False})
+
+
 @pytest.mark.parametrize(
     ("dataset", "run", "error", "message"),
     [

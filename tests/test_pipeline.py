@@ -1,14 +1,18 @@
 """The whole way, as a user goes it: raw video, dvc repro, the table, one clip more, a new clip's sentiment."""
 
+import doctest
 import json
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
+import rawmsa
+from app import predictor
 from pipeline import paths
 from pipeline.execution.cache import KEY_LENGTH
 from tests import checkouts, clips
@@ -68,7 +72,12 @@ def test_predict_agrees_with_the_table(project: Checkout) -> None:
     clip = next(row for row in project.read(paths.CLIPS) if row["id"] == heard["id"])
     bad = project.folder / "bad.mp4"
     bad.write_bytes(b"nothing")
-    good, refused = json.loads(project.stages("predict", clip["path"], str(bad), "--json"))
+    command = [sys.executable, "-m", "stages", "predict", clip["path"], str(bad), "--json"]
+    done = subprocess.run(command, cwd=project.folder, env=project.environment, capture_output=True, text=True)
+    assert (
+        done.returncode == 1 and done.stderr.endswith("predict: 1 of 2 clips failed\n") and "SYNTHETIC" in done.stderr
+    )
+    good, refused = json.loads(done.stdout)
     expected = [
         row
         for row in project.read(paths.PREDICTIONS)
@@ -78,6 +87,51 @@ def test_predict_agrees_with_the_table(project: Checkout) -> None:
     for name in ("prediction", "text", "audio", "vision"):
         assert good[name] == pytest.approx(expected[0][name], abs=1e-4)
     assert refused["prediction"] is None and refused["error"].startswith("unreadable: bad.mp4 cannot be opened")
+
+
+SCRIPT = """
+import sys, threading, rawmsa
+answers = []
+model = rawmsa.load(sys.argv[1])
+def ask():
+    answers.append(model.predict(sys.argv[2]))
+threads = [threading.Thread(target=ask) for _ in range(2)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+assert answers[0] == answers[1]
+print(answers[0].prediction, answers[0].polarity, answers[0].transcript_source)
+"""
+
+
+def test_a_published_folder_alone_predicts_in_a_script_without_a_main_guard(project: Checkout, tmp_path: Path) -> None:
+    """Elsewhere, of threads, with the words beside the clip; and it says what the project's run says."""
+    clip = next(row["path"] for row in project.read(paths.CLIPS))
+    shutil.copy(project.folder / clip, tmp_path / "clip.mp4")
+    (tmp_path / "clip.srt").write_text("1\n00:00:00,000 --> 00:00:01,000\nWhat a film!\n")
+    (tmp_path / "script.py").write_text(SCRIPT)
+    project.stages("publish", "demo/self_mm", "--to", str(tmp_path / "published"))
+    environment = {**project.environment, "PYTHONPATH": str(checkouts.ROOT)}
+    order = [sys.executable, "script.py", "published", "clip.mp4"]
+    done = subprocess.run(order, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (here,) = json.loads(project.stages("predict", str(tmp_path / "clip.mp4"), "--json"))
+    assert done.stdout == f"{here['prediction']} {here['polarity']} sidecar\n"
+    assert here["transcript"] == "what a film" and here["label_range"] == [-3, 3] and here["synthetic"] is True
+
+
+def test_the_examples_of_the_docstrings_run(project: Checkout, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copy(project.folder / project.read(paths.CLIPS)[0]["path"], project.folder / "clip.mp4")
+    monkeypatch.chdir(project.folder)
+    examples = [(rawmsa, name) for name in rawmsa.__all__ if name != "__version__"] + [(predictor, "Model")]
+    finder, runner = doctest.DocTestFinder(exclude_empty=False), doctest.DocTestRunner()
+    for module, name in examples:
+        found = [test for test in finder.find(getattr(module, name), name, globs={}) if test.docstring]
+        assert found[0].examples, f"{name} has no example"
+        for test in found:
+            report: list[str] = []
+            assert runner.run(test, out=report.append).failed == 0, "".join(report)
 
 
 def test_a_killed_stage_goes_on_where_it_was(project: Checkout) -> None:
@@ -111,6 +165,10 @@ def test_a_dropped_folder_costs_its_clips_and_is_predicted(project: Checkout) ->
         ("one/0", "demo", None, None)
     ]
     assert mine[0]["audio"] is not None
+    assert "WARNING: that run was trained on SYNTHETIC clips" in again
+    shown = project.stages("results", "--csv", "mine.csv")
+    assert "mine: 1 clips without a label, predicted by the run demo/self_mm-" in shown and "WARNING" in shown
+    assert f"mine,one/0,{mine[0]['prediction']}" in (project.folder / "mine.csv").read_text()
 
 
 def test_the_cache_shows_and_prunes(project: Checkout) -> None:

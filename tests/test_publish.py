@@ -8,8 +8,8 @@ import pytest
 import yaml
 from huggingface_hub import ModelCard
 
-from app import predict as door
-from app import publish
+from app import publish, settings
+from app.predict import located
 from model import run_files, train
 from model.measures import metrics
 from model.training import checkpoint
@@ -32,13 +32,14 @@ def trained(trainable: Path, in_process: None) -> Path:
     """A run with its weights, whose text encoder is found on every machine."""
     blocks = yaml.safe_load(paths.PARAMS.read_text())
     blocks["train"] |= {"keep": "all", "seeds": {"default": [1]}}
+    blocks["transcribe"]["recogniser"] = "none"
     paths.PARAMS.write_text(yaml.safe_dump(blocks))
     train.run()
     change(encoder="packaged")
     return trainable
 
 
-def test_a_published_run_predicts_what_the_run_predicts(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_published_run_predicts_what_the_run_predicts(trained: Path) -> None:
     publish.main("made/self_mm", TO)
     assert sorted(file.name for file in TO.iterdir()) == ["README.md", "config.json", "model.safetensors"]
     table = tables.read_arrow(paths.table("made"))
@@ -47,10 +48,20 @@ def test_a_published_run_predicts_what_the_run_predicts(trained: Path, monkeypat
     expected = predict(RUN, table, "packaged")
     shutil.rmtree(paths.RUNS)  # as on another machine
     assert predict(TO, table, "packaged").equals(expected)
-    shutil.copy(Path(__file__).parents[1] / paths.PARAMS, paths.PARAMS)
-    monkeypatch.setattr(door, "differences", lambda made: ())  # no extractor made its features
-    (record,) = door.predict(["no such clip.mp4"], str(TO))
-    assert record.run == str(TO) and record.error
+    paths.PARAMS.unlink()
+    told = settings.of(TO, run_files.read(TO))
+    assert told.transcribe.recogniser == "none" and told.limits.seconds == 600
+    assert located(str(TO)) == TO
+
+
+def test_a_folder_of_another_version_says_how_to_make_it_again(trained: Path) -> None:
+    publish.main("made/self_mm", TO)
+    file = TO / run_files.PUBLISHED
+    content = json.loads(file.read_text())
+    del content["settings"]["transcribe"]
+    file.write_text(json.dumps(content))
+    with pytest.raises(TableError, match="its settings do not fit .*transcribe: field required. Publish the run again"):
+        settings.of(TO, run_files.read(TO))
 
 
 def test_the_card_has_the_numbers_of_the_test_split(trained: Path) -> None:

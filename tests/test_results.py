@@ -1,59 +1,72 @@
-"""metrics.json and the experiments' files: what is read is written with the same bytes, and what does not fit is named."""
+"""rawmsa results: the table fits a terminal, own clips without labels are listed, and what to do where there is nothing."""
 
+import csv
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from model.measures import experiment_files, results
+from app import results
 from pipeline import paths, tables
-from pipeline.errors import TableError
-from tests.test_report_experiments import figure4, figure5, record
-
-CROSSED = {"trained_on": "made", "split": "all", "mapped": [[-3.0, 3.0], [-1.0, 1.0]]}
-METRICS = {
-    "made": {"self_mm": {"mae": 0.5, "corr": None, "std": {"mae": 0.25, "corr": None}, "seeds": 2}},
-    "far": {
-        "self_mm from made": {"mae": 0.5, "std": {"mae": 0.0}, "seeds": 1, **CROSSED},
-        "train_median": {"mae": 0.5},
-    },
-}
+from pipeline.errors import RawmsaError
+from tests import projects
 
 
 @pytest.fixture(autouse=True)
-def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(results, "LISTED", 4)
 
 
-def test_metrics_that_were_read_are_written_with_the_same_bytes() -> None:
-    tables.write_json(paths.METRICS, METRICS)
-    before = paths.METRICS.read_bytes()
-    found = results.read()
-    results.write(found)
-    assert paths.METRICS.read_bytes() == before
-    assert found["far"]["self_mm from made"].mapped == ((-3.0, 3.0), (-1.0, 1.0))
-    assert found["far"]["train_median"].seeds is None
+def shown(capsys: pytest.CaptureFixture[str], file: Path | None = None) -> str:
+    results.main(file)
+    return capsys.readouterr().out
 
 
-@pytest.mark.parametrize("name", ["table1", "figure4", "figure5"])
-def test_an_experiment_that_was_read_is_written_with_the_same_content_and_bytes(name: str) -> None:
-    content = {"table1": record("table1"), "figure4": figure4(), "figure5": figure5()}[name]
-    content["label_range"] = [-3.0, 3.0]
-    file = paths.experiment("mosi", name)
-    tables.write_json(file, content)
-    experiment_files.write(experiment_files.read(file))
-    assert tables.read_json(file) == content
-    before = file.read_bytes()
-    experiment_files.write(experiment_files.read(file))
-    assert file.read_bytes() == before
+def unlabelled(trained_on: str, synthetic: bool) -> list[dict[str, Any]]:
+    """A data set `mine` without labels, predicted by a run of another."""
+    rows = projects.clips("mine", labelled=False)
+    projects.ingest(({"name": "mine", "labelled": False}, rows))
+    if trained_on:
+        projects.train(trained_on, 1111, 0.9)
+        file = paths.run(trained_on, "self_mm", 1111) / "run.json"
+        tables.write_json(file, tables.read_json(file) | {"synthetic": synthetic})
+        projects.predict(rows, trained_on=trained_on)
+    return rows
 
 
-def test_what_does_not_fit_is_named() -> None:
-    tables.write_json(paths.METRICS, {"made": {"self_mm": {"mae": "low"}}})
+def test_the_table_fits_a_hundred_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    projects.scored("demo", synthetic=True)
+    out = shown(capsys)
+    assert max(map(len, out.splitlines())) <= 100
+    for cell in ("demo (synthetic demo)", "Self-MM", "0.713±0.010", "1.456", "84.00", "85.98±0.40"):
+        assert cell in out
+
+
+def test_own_clips_without_labels_are_listed_with_whose_run_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    unlabelled("own", synthetic=False)
+    out = shown(capsys, Path("out.csv"))
+    assert "mine: 7 clips without a label, predicted by the run own/self_mm-1111. Scale: -3 (negative) to +3" in out
+    assert out.count("-1.25") == 4 and "weakly negative" in out and "WARNING" not in out
+    assert "… and 3 more. All of them as CSV: rawmsa results --csv FILE" in out
+    with Path("out.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["id"] for row in rows] == [f"v{index}/1" for index in range(7)]
+    assert {(row["sentiment"], row["polarity"], row["run"], row["synthetic"]) for row in rows} == {
+        ("-1.25", "weakly negative", "own/self_mm-1111", "False")
+    }
+
+
+def test_a_synthetic_run_is_said_loudly(capsys: pytest.CaptureFixture[str]) -> None:
+    unlabelled("demo", synthetic=True)
+    assert "\nWARNING: this run was trained on SYNTHETIC clips." in shown(capsys)
+
+
+def test_what_to_do_is_said_where_there_is_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(
-        TableError, match=r"data/metrics\.json does not fit: made\.self_mm\.means\.mae: input should be"
+        RawmsaError, match=r"no results yet.*data/raw/<name>/, then: dvc repro.*rawmsa demo && dvc repro"
     ):
-        results.read()
-    file = paths.experiment("mosi", "table1")
-    tables.write_json(file, {key: value for key, value in record("table1").items() if key != "reference"})
-    with pytest.raises(TableError, match=r"table1\.json does not fit: reference: field required\. Make it again"):
-        experiment_files.read(file)
+        results.main(None)
+    unlabelled("", synthetic=False)
+    out = " ".join(shown(capsys).split())
+    assert "mine has 7 clips without a label and no prediction: no run fits it. Train one on labelled clips" in out

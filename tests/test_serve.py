@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from app import predict, serve
+from app import answers, predict, predictor, serve, settings, windows
 from app.predict import Content
 from app.serve import app, work
 from app.serve.clips import Clips
@@ -60,7 +60,7 @@ NAME = "<script>alert(1)</script> é.mp4"
     ],
 )
 def test_the_last_window_ends_with_the_clip(seconds: float, expected: list[tuple[float, float]]) -> None:
-    assert work.windows(seconds, 4.0, 1.0) == [pytest.approx(window) for window in expected]
+    assert windows.windows(seconds, 4.0, 1.0) == [pytest.approx(window) for window in expected]
 
 
 def content() -> Content:
@@ -69,7 +69,7 @@ def content() -> Content:
     frames = Frames(np.arange(60) / 10, x, np.ones(60, bool))
     words = [Word(word, i, i + 0.5) for i, word in enumerate(["so", "this", "is", "not", "that", "good"])]
     facts = Media(True, False, 6.0, *[None] * 6, 0, 0.0, 0.0, ())
-    return Content(facts, words, {"audio": frames, "vision": None}, [])
+    return Content(facts, words, "recogniser", {"audio": frames, "vision": None}, [])
 
 
 def made(aligned: bool = False) -> RunRecord:
@@ -81,7 +81,7 @@ def made(aligned: bool = False) -> RunRecord:
 
 
 def test_a_window_is_shaped_as_a_clip_of_its_own() -> None:
-    taken = predict.inputs(work.cut(content(), 1.0, 3.25), made())
+    taken = predict.inputs(windows.cut(content(), 1.0, 3.25), made())
     numbers = np.arange(10, 33, dtype=np.float32)[:, None]
     expected = assemble.shape(numbers, np.ones(23, bool), [Column("count", "")], 4, 5)
     assert np.array_equal(taken.frames["audio"], expected) and len(expected) == 5
@@ -93,12 +93,12 @@ def test_a_window_is_shaped_as_a_clip_of_its_own() -> None:
 def test_a_window_to_the_end_has_what_comes_late() -> None:
     whole = content()
     late = replace(whole, words=[*whole.words[:-1], replace(whole.words[-1], end=9.0)])  # as recognisers have it
-    assert work.cut(late, 4.0, 6.0).words == late.words[4:]
-    assert work.cut(late, 3.0, 5.0).words == late.words[3:5]
+    assert windows.cut(late, 4.0, 6.0).words == late.words[4:]
+    assert windows.cut(late, 3.0, 5.0).words == late.words[3:5]
 
 
 def test_a_window_of_an_aligned_run_has_a_frame_a_token() -> None:
-    taken = predict.inputs(work.cut(content(), 1.0, 3.0), made(aligned=True))
+    taken = predict.inputs(windows.cut(content(), 1.0, 3.0), made(aligned=True))
     assert len(taken.tokens.input_ids) == 4  # [CLS] this is [SEP]
     assert taken.frames["audio"][:, 0].tolist() == pytest.approx([np.nan, 12.0, 22.0, np.nan], nan_ok=True)
 
@@ -106,14 +106,14 @@ def test_a_window_of_an_aligned_run_has_a_frame_a_token() -> None:
 def test_words_without_times_are_in_no_window() -> None:
     whole = content()
     untimed = replace(whole, words=[replace(whole.words[0], start=None), *whole.words[1:]])
-    taken = predict.inputs(work.cut(untimed, 0.0, 4.0), made())
+    taken = predict.inputs(windows.cut(untimed, 0.0, 4.0), made())
     assert taken.transcript == "" and taken.tokens.input_ids == [] and len(taken.frames["audio"]) == 5
 
 
 def test_leans_are_of_heads_that_are_known_to_be_good() -> None:
     valid = {"loss": 1.0, "mae": 1.0, "corr": None}
     run = projects.record(valid=valid | {"heads": {"text": 0.3, "audio": 0.29, "vision": None}})
-    job = work.Job(Path("data/runs/made/self_mm-1"), run, 1, OPTIONS)
+    job = work.Job(Path("data/runs/made/self_mm-1"), run, settings.of_project(ROOT / paths.PARAMS), OPTIONS)
     told = work.facts(job)
     assert told["run"] == "made/self_mm-1" and told["steps"] == work.STEPS and told["max_seconds"] == 600
     assert told["heads"] == {
@@ -174,9 +174,9 @@ def alive(pid: int) -> bool:
     return status.exists() and status.read_text().rsplit(")", 1)[1].split()[0] != "Z"
 
 
-def stand_in(clip: tuple[Path, str]) -> dict[str, Any]:
+def stand_in(asked: work.Asked) -> dict[str, Any]:
     """Work on a clip, which ends when `go` lies beside it, or at once where its name does not say `slow`."""
-    file, name = clip
+    file, name = asked.file, asked.name
     work._begin(file.parent, "probe")
     (file.parent / "pid").write_text(str(os.getpid()))
     while "slow" in name and not (file.parent / "go").exists():
@@ -187,7 +187,10 @@ def stand_in(clip: tuple[Path, str]) -> dict[str, Any]:
         raise MediaError(Reason.UNREADABLE, f"{name} is no video")
     (file.parent / "text.parquet").write_bytes(b"PAR1")
     (file.parent / "film.mp4").write_bytes(b"film")
-    return {"record": {"clip": name}}
+    told = {"run": "made/self_mm-1", "synthetic": True, "label_range": (-3.0, 3.0), "neutral": 0.0}
+    return {
+        "record": asdict(answers.Prediction(clip=name, prediction=1.0, windows=[] if asked.course else None, **told))
+    }
 
 
 def nothing(_: None) -> None:
@@ -229,7 +232,7 @@ def test_a_clip_is_worked_on_and_shown_until_its_page_is_closed(page: Page) -> N
         assert page.http.get(f"/clips/{id}/text.parquet").status_code == 404  # not yet
         (folder / "go").touch()
         done = until(events, state="done")
-        assert done["result"] == {"record": {"clip": f"slow {NAME}"}} and done["error"] is None
+        assert done["result"]["record"]["clip"] == f"slow {NAME}" and done["error"] is None
         file = page.http.get(f"/clips/{id}/text.parquet")
         assert file.content == b"PAR1" and file.headers["content-disposition"] == 'attachment; filename="text.parquet"'
         part = page.http.get(f"/clips/{id}/film.mp4", headers={"Range": "bytes=1-2"})
@@ -343,6 +346,42 @@ def test_no_other_page_reaches_it(page: Page) -> None:
     assert "access-control-allow-origin" not in page.upload("b.mp4", Origin=own).headers
 
 
+def test_another_program_gets_the_record(page: Page) -> None:
+    asked = {"file": (NAME, b"video")}
+    record = page.http.post("/api/predict", files=asked).json()
+    assert (record["clip"], record["prediction"], record["windows"], record["synthetic"]) == (NAME, 1.0, None, True)
+    assert page.http.post("/api/predict", params={"windows": True}, files=asked).json()["windows"] == []
+    described = page.http.get("/openapi.json").json()
+    assert list(described["paths"]) == ["/api/predict"]
+    answer = described["paths"]["/api/predict"]["post"]["responses"]["200"]["content"]["application/json"]["schema"]
+    fields = described["components"]["schemas"][answer["$ref"].rpartition("/")[2]]["properties"]
+    assert fields.keys() == record.keys()
+    bad = page.http.post("/api/predict", files={"file": ("bad.mp4", b"video")})
+    assert (bad.status_code, bad.json()) == (422, {"error": "unreadable: bad.mp4 is no video"})
+    assert page.http.post("/api/predict", files={"file": ("crash.mp4", b"video")}).status_code == 422
+    assert page.http.post("/api/predict", files=asked).status_code == 200
+
+
+def test_a_request_without_a_clip_is_refused_and_leaves_nothing(page: Page) -> None:
+    root = page.clips.folder().parent
+    before = set(root.iterdir())
+    for request in ({"content": b"video"}, {"files": {"other": ("a.mp4", b"video")}}, {"data": {"file": "a.mp4"}}):
+        answer = page.http.post("/api/predict", **request)
+        assert answer.status_code == 400 and "curl -F file=@clip.mp4" in answer.json()["error"], request
+    large = page.http.post("/api/predict", files={"file": ("a.mp4", bytes(2**20 + 2**17))})
+    assert large.status_code == 413 and "serve.max_upload_mib of params.yaml allows 1" in large.json()["error"]
+    for headers, code in (({"Origin": "http://evil.example"}, 403), ({"Host": "evil.example"}, 400)):
+        assert page.http.post("/api/predict", files={"file": ("a", b"v")}, headers=headers).status_code == code
+    assert page.http.get("/openapi.json", headers={"Host": "evil.example"}).status_code == 400
+    assert set(root.iterdir()) <= before
+
+
+def test_whoever_asks_and_leaves_frees_the_turn(page: Page) -> None:
+    with pytest.raises(httpx.ReadTimeout):
+        page.http.post("/api/predict", files={"file": ("slow.mp4", b"video")}, timeout=1)
+    assert page.http.post("/api/predict", files={"file": ("b.mp4", b"video")}).status_code == 200
+
+
 def test_what_is_not_there_is_404(page: Page) -> None:
     for path in ("film.mp4", "events", "text.parquet"):
         answer = page.http.get(f"/clips/no-such/{path}")
@@ -417,7 +456,8 @@ def command(folder: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[st
 def test_the_command_says_what_predict_says(project: Path) -> None:
     clip = videos.make(Path("a.mp4"), seconds=5.5, tone=440)
     Path("text.mp4").write_text("no video")
-    expected, refused = predict.predict([clip, Path("text.mp4")])
+    with predictor.Model() as model:
+        expected, refused = model.predict([clip, Path("text.mp4")], windows=True)
     with command(project) as (process, page):
         facts = page.http.get("/facts").json()
         shown = [name for name, head in facts["heads"].items() if head["shown"]]
@@ -425,18 +465,21 @@ def test_the_command_says_what_predict_says(project: Path) -> None:
         with page.events(good) as ours, page.events(bad) as theirs:
             assert until(theirs, state="queued")["ahead"] == 1
             result = until(ours, state="done")["result"]
-            assert result["record"] == vars(expected) and expected.audio is not None
+            record = json.loads(json.dumps(asdict(expected))) | {"clip": "a.mp4"}
+            assert result["record"] == record and expected.audio is not None
+            asked = page.http.post("/api/predict?windows=true", files={"file": ("a.mp4", clip.read_bytes())})
+            assert asked.json() == record
             assert result["player"]["seconds"] == pytest.approx(5.5, abs=0.1)
             assert {track["name"] for track in result["player"]["audio"]["tracks"]} >= {"rms"}
             assert result["files"] == ["text", "audio"]
             film = page.http.get(f"/clips/{good}/film.mp4")
             assert film.status_code == 200 and film.content[4:8] == b"ftyp"
-            assert [round(window["start"]) for window in result["windows"]] == [0, 1, 2]
+            assert [round(window["start"]) for window in result["record"]["windows"]] == [0, 1, 2]
             assert all(
                 window["audio"] is not None and window["text"] is window["vision"] is None
-                for window in result["windows"]
+                for window in result["record"]["windows"]
             )
-            assert "audio" in shown and result["leans"] == {"audio": expected.audio}
+            assert "audio" in shown and result["leans"] == {"audio": answers.polarity(expected.audio, (-3, 3))}
             assert result["player"]["words"] == result["notes"] == []
             audio, words = (
                 pq.read_table(io.BytesIO(page.http.get(f"/clips/{good}/{name}.parquet").content))
@@ -476,7 +519,7 @@ def test_what_cannot_be_served_is_said_before_the_server_starts(
     with pytest.raises(RawmsaError, match="port 70000, cannot be listened on"):
         serve.listen("127.0.0.1", 70000)
     monkeypatch.setitem(sys.modules, "fastapi", None)
-    with pytest.raises(RawmsaError, match=r'not installed. Install them with: .*".\[serve\]"'):
+    with pytest.raises(RawmsaError, match=r'not all installed. Install them with: .*".\[serve\]"'):
         serve.main(None, "127.0.0.1", 0, False)
 
 

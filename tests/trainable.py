@@ -9,6 +9,7 @@ import yaml
 from pipeline import paths, tables
 from tests import tiny
 
+ROOT = Path(__file__).parents[1]
 CHOICE = {"preset": "paper", "values": "made"}
 FIT_OF_PRESET = ("optimizer", "gradients", "validation", "clip", "plateau", "bucket")
 
@@ -52,6 +53,8 @@ def write_params(**changes: Any) -> None:
             "space": {"self_mm": {"groups.audio.lr": [0.001, 0.01]}},
         },
     }
+    whole = yaml.safe_load((ROOT / "params.yaml").read_text())
+    blocks |= {name: whole[name] for name in ("ingest", "transcribe", "serve")}
     blocks |= {name: {**blocks[name], **changed} for name, changed in changes.items()}
     Path("params.yaml").write_text(yaml.safe_dump(blocks, sort_keys=False))
     write_network("self_mm", {"presets": {"paper": preset}, "values": {"made": {"mosi": values}}})

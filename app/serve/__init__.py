@@ -36,23 +36,22 @@ def main(run: str | None, host: str, port: int, browser: bool) -> None:
 
     Raises RawmsaError where FastAPI is not installed, the run cannot be used, or the address is not to be had.
     """
-    if not (find_spec("fastapi") and find_spec("uvicorn")):
+    if not all(map(find_spec, ("fastapi", "python_multipart", "uvicorn"))):
         raise RawmsaError(
-            "rawmsa serve needs FastAPI and uvicorn, which are not installed. Install them with: "
+            "rawmsa serve needs FastAPI, python-multipart and uvicorn, which are not all installed. Install them with: "
             'pip install -c constraints.txt -e ".[serve]"'
         )
     from app.serve import work
     from app.serve.app import Server, application
     from app.serve.clips import Clips
 
-    options, limits = params.load("serve", Params), params.load("limits", params.Limits)
-    threads = params.threads()
-    use_threads(threads)
-    job = work.job(run, threads, options)
+    options = params.load("serve", Params)
+    job = work.job(run, options)
+    use_threads(job.made.threads)
     bound = listen(host, port)
     port = bound.getsockname()[1]
     address = f"http://{_in_url(_here(host))}:{port}"
-    clips = Clips(partial(work.work, job), partial(work.warm, job), limits, options.grace_seconds)
+    clips = Clips(partial(work.work, job), partial(work.warm, job), job.settings.limits, options.grace_seconds)
     server = Server(application(clips, work.facts(job), options.max_upload_mib, names(host)), clips)
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # which nohup asks for
         signal.signal(

@@ -1,4 +1,5 @@
-"""HTTP: the page, uploads, a clip's events and files. Errors are JSON, {"error": message}.
+"""HTTP: the page, uploads, a clip's events and files; and POST /api/predict for other programs. Errors are JSON,
+{"error": message}; /openapi.json describes what is for other programs.
 
 Only this server's own page reaches it. A request must call the server by one of its names or by an IP address: another
 page can have its own name point at this machine (DNS rebinding), but an address it cannot. And a page of another origin
@@ -9,8 +10,9 @@ import asyncio
 import json
 import re
 import shutil
-from collections.abc import AsyncIterator, Collection
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from importlib.metadata import version
 from ipaddress import ip_address
 from pathlib import Path
 from socket import socket
@@ -21,12 +23,16 @@ import uvicorn
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response, StreamingResponse
 from plotly.offline import get_plotlyjs
+from pydantic import BaseModel
+from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException as AnyHTTPException
+from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
+from app.answers import Prediction
 from app.serve.clips import Clip, Clips
-from app.serve.work import FILM
+from app.serve.work import FILM, Asked
 from pipeline import tables
 from report.page import template
 
@@ -37,6 +43,30 @@ POLICY = (  # of the page: what it loads is this server's; data: the captions of
 )
 LOOK_SECONDS = 0.1  # between two looks at a clip of which events are told
 PING_SECONDS = 2.0  # between two signs of life, by which either end notices that the other is gone
+
+
+FORM = "multipart/form-data"
+FORM_BYTES = 2**16  # that a form may have besides its file
+BODY = {  # of POST /api/predict
+    "requestBody": {
+        "required": True,
+        "content": {
+            FORM: {
+                "schema": {
+                    "type": "object",
+                    "required": ["file"],
+                    "properties": {"file": {"type": "string", "format": "binary", "description": "The video."}},
+                }
+            }
+        },
+    }
+}
+
+
+class Problem(BaseModel):
+    """Why there is no answer."""
+
+    error: str
 
 
 class Server(uvicorn.Server):
@@ -86,14 +116,21 @@ def application(clips: Clips, facts: dict[str, object], max_upload_mib: int, nam
                 f"This server is not called {name or 'nothing'}. Open it by its IP address, or as {' or '.join(sorted(names))}.",
             )
 
-    app = FastAPI(openapi_url=None, dependencies=[Depends(called_by_name)])
+    app = FastAPI(title="rawmsa", version=version("rawmsa"), openapi_url=None, dependencies=[Depends(called_by_name)])
 
     @app.exception_handler(AnyHTTPException)
     async def told(_: Request, error: AnyHTTPException) -> JSONResponse:
         return JSONResponse({"error": error.detail}, error.status_code)
 
-    app.include_router(_page(facts))
-    app.include_router(_clips(clips, max_upload_mib * 2**20))
+    most = max_upload_mib * 2**20
+    app.include_router(_page(facts), include_in_schema=False)
+    app.include_router(_clips(clips, most), include_in_schema=False)
+    app.include_router(_api(clips, most))
+
+    @app.get("/openapi.json", include_in_schema=False)  # FastAPI's own would answer whatever the server is called
+    async def described() -> JSONResponse:
+        return JSONResponse(app.openapi())
+
     return app
 
 
@@ -160,6 +197,42 @@ def _clips(clips: Clips, most: int) -> APIRouter:
     return router
 
 
+def _api(clips: Clips, most: int) -> APIRouter:
+    """For other programs: curl -F file=@clip.mp4 http://127.0.0.1:7860/api/predict"""
+    router = APIRouter(prefix="/api", dependencies=[Depends(_own_origin)])
+    codes = {
+        400: "The request has no file, or calls the server by a name that is not its own.",
+        403: "The request comes from another page.",
+        413: "The file is larger than serve.max_upload_mib.",
+        422: "The clip cannot be used.",
+    }
+    problems: dict[int | str, dict[str, object]] = {
+        code: {"model": Problem, "description": told} for code, told in codes.items()
+    }
+
+    @router.post("/predict", responses=problems, openapi_extra=BODY)
+    async def predict(request: Request, windows: bool = False) -> Prediction:
+        """The sentiment of a clip: the record of `rawmsa predict --json`.
+
+        `windows=true` adds the course of the clip by windows of time. Clips wait their turn; nothing of a clip is kept after
+        its answer.
+        """
+        clip = await _sent(request, clips, most, windows)
+        try:
+            with clips.listening(clip):
+                while clip.state in ("queued", "working"):
+                    if await request.is_disconnected():
+                        raise HTTPException(400, "The request was broken off.")
+                    await asyncio.sleep(LOOK_SECONDS)
+        finally:
+            clips.drop(clip)
+        if clip.result is None:
+            raise HTTPException(422, clip.error)
+        return Prediction(**clip.result["record"])  # type: ignore[arg-type]  # as it came from the child
+
+    return router
+
+
 def _name(host: str) -> str:
     """Of a Host header, in lower case, without its port; empty where it has none."""
     with suppress(ValueError):
@@ -187,34 +260,72 @@ def _suffix(name: str) -> str:
 async def _uploaded(request: Request, clips: Clips, most: int) -> Clip:
     """The clip of a request's body. Raises HTTPException where it is too large or broken off; then nothing of it is left."""
     name = request.query_params.get("name", "")
+    with _folder(clips) as folder:
+        file = folder / f"clip{_suffix(name)}"
+        with file.open("wb") as opened:
+            async for part in _limited(request, most, name):
+                opened.write(part)
+        return clips.add(Asked(file, name, course=True, page=True))
+
+
+async def _sent(request: Request, clips: Clips, most: int, windows: bool) -> Clip:
+    """The clip of a form's `file`. Raises HTTPException as `_uploaded` does, and where there is no such file."""
+    with _folder(clips) as folder:
+        body = _limited(request, most + FORM_BYTES, "The request")
+        try:
+            if not request.headers.get("content-type", "").startswith(FORM):
+                raise MultiPartException(f"The body is no {FORM}.")
+            form = await MultiPartParser(request.headers, body).parse()
+        except (MultiPartException, KeyError) as error:  # KeyError: the type names no boundary
+            raise HTTPException(400, f"{error} Send the clip as: curl -F file=@clip.mp4 {request.url}") from None
+        async with _closed(form) as found:
+            if not isinstance(found, UploadFile):
+                raise HTTPException(
+                    400, f"The form has no file. Send the clip as: curl -F file=@clip.mp4 {request.url}"
+                )
+            name = found.filename or ""
+            file = folder / f"clip{_suffix(name)}"
+            with file.open("wb") as opened:
+                await asyncio.to_thread(shutil.copyfileobj, found.file, opened)
+        return clips.add(Asked(file, name, course=windows, page=False))
+
+
+@asynccontextmanager
+async def _closed(form: FormData) -> AsyncIterator[object]:
+    """What a form has as `file`; afterwards its temporary files are gone."""
+    try:
+        yield form.get("file")
+    finally:
+        await form.close()
+
+
+@contextmanager
+def _folder(clips: Clips) -> Iterator[Path]:
+    """A new folder for a clip that is on its way; nothing of it is left where that fails."""
     folder = clips.folder()
     try:
-        file = folder / f"clip{_suffix(name)}"
-        size = await _received(request, file, most)
-        if size > most:
-            raise HTTPException(
-                413,
-                f"{name} has {size / 2**20:.1f} MiB, serve.max_upload_mib of params.yaml allows {most >> 20}. Cut it, or raise the limit.",
-            )
+        yield folder
     except ClientDisconnect:
         shutil.rmtree(folder)
         raise HTTPException(400, "The upload was broken off.") from None
     except BaseException:
         shutil.rmtree(folder)
         raise
-    return clips.add(name, file)
 
 
-async def _received(request: Request, file: Path, most: int) -> int:
-    """Write a request's body to a file, but for what comes after so many bytes; how many came. Whoever sends more is heard
-    out, since a browser that cannot send does not read the answer either. Raises ClientDisconnect."""
+async def _limited(request: Request, most: int, name: str) -> AsyncGenerator[bytes, None]:
+    """A request's body up to so many bytes. Whoever sends more is heard out, since a browser that cannot send does not read
+    the answer either. Raises HTTPException then, and ClientDisconnect."""
     size = 0
-    with file.open("wb") as opened:
-        async for part in request.stream():
-            size += len(part)
-            if size <= most:
-                opened.write(part)
-    return size
+    async for part in request.stream():
+        size += len(part)
+        if size <= most:
+            yield part
+    if size > most:
+        raise HTTPException(
+            413,
+            f"{name} has {size / 2**20:.1f} MiB, serve.max_upload_mib of params.yaml allows {most >> 20}. Cut it, or raise the limit.",
+        )
 
 
 async def _events(clips: Clips, clip: Clip) -> AsyncIterator[str]:

@@ -11,23 +11,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from app.serve.work import step
+from app.serve.work import Asked, step
 from pipeline.execution.processes import Processes
 from pipeline.params import Limits
 
-Work = Callable[[tuple[Path, str]], dict[str, object]]
+Work = Callable[[Asked], dict[str, object]]
 
 
 @dataclass(eq=False)
 class Clip:
     """An uploaded file, which lies in a folder of its own.
 
-    name: as it was uploaded, of any characters; state: queued, working, done, failed; listeners: open streams of its events.
+    asked: what is done with it; state: queued, working, done, failed; listeners: open streams of its events.
     """
 
     id: str
-    name: str
-    file: Path
+    asked: Asked
     state: str = "queued"
     error: str | None = None
     result: dict[str, object] | None = None
@@ -35,11 +34,15 @@ class Clip:
     task: asyncio.Task[None] = field(init=False)
     leaving: asyncio.TimerHandle = field(init=False)
 
+    @property
+    def file(self) -> Path:
+        return self.asked.file
+
 
 class Clips:
     """By id, in the order in which they came. All of it belongs to one event loop.
 
-    work: done with a clip's file and name, in a child process; warm: before the first clip, in the same; both must pickle.
+    work: done with a clip in a child process; warm: before the first clip, in the same; both must pickle.
     grace: seconds that a clip to whose events nobody listens is kept.
     """
 
@@ -60,9 +63,9 @@ class Clips:
         made.mkdir()
         return made
 
-    def add(self, name: str, file: Path) -> Clip:
+    def add(self, asked: Asked) -> Clip:
         """A file in a folder that `folder` made; its folder's name is its id."""
-        clip = Clip(file.parent.name, name, file)
+        clip = Clip(asked.file.parent.name, asked)
         clip.leaving = self._leave_soon(clip)
         clip.task = asyncio.create_task(self._live(clip))
         self._clips[clip.id] = clip
@@ -119,7 +122,7 @@ class Clips:
 
     async def _have_worked(self, clip: Clip) -> None:
         clip.state = "working"
-        future = self._pool.schedule(self._work, (clip.file, clip.name))
+        future = self._pool.schedule(self._work, clip.asked)
         try:
             outcome = await asyncio.to_thread(self._pool.outcome, 0, future)
         except asyncio.CancelledError:

@@ -63,16 +63,11 @@
     return undefined;
   };
 
-  const word = (value) => { // the names that CMU-MOSI's annotators had for -3 … 3, of the nearest; other scales by their shares of it
-    const [low, high] = facts.label_range, nearest = Math.round(Math.abs((3 * value) / (value < 0 ? low : high)));
-    return ["neutral", "weakly ", "", "highly "][Math.min(3, nearest)] + (nearest ? (value < 0 ? "negative" : "positive") : "");
-  };
-
   const leaning = (record, leans) => {
     const row = (modality) => {
       const head = facts.heads[modality], value = record[modality];
       const corr = !head || head.corr === null ? "unknown" : head.corr.toFixed(2);
-      const told = value === null ? "absent from the clip" : modality in leans ? `${signed(value)}, ${word(value)}` : `not told: its correlation is ${corr === "unknown" ? "unknown" : `below ${facts.min_corr}`}`;
+      const told = value === null ? "absent from the clip" : modality in leans ? `${signed(value)}, ${leans[modality]}` : `not told: its correlation is ${corr === "unknown" ? "unknown" : `below ${facts.min_corr}`}`;
       return element("tr", {}, element("th", { scope: "row" }, modality), element("td", {}, told), element("td", {}, corr));
     };
     fill(node("leans"), element("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Modalities" }, element("table", {},
@@ -80,12 +75,13 @@
       element("tbody", {}, ...rawmsa.MODALITIES.map(row)))));
   };
 
-  const present = ({ record, leans, windows, notes, files, player }) => {
+  const present = ({ record, leans, notes, files, player }) => {
+    const { windows } = record;
     show("result");
     node("result-title").textContent = record.clip;
     const [low, high] = facts.label_range, value = Math.max(low, Math.min(high, record.prediction));
-    node("sentiment").textContent = signed(record.prediction);
-    node("verdict").textContent = word(value);
+    node("sentiment").textContent = record.prediction === null ? "" : signed(record.prediction);
+    node("verdict").textContent = record.polarity || record.error;
     for (const [key, each] of Object.entries({ label: "Sentiment", valuemin: low, valuemax: high, valuenow: value })) node("scale").setAttribute(`aria-${key}`, each);
     node("scale").firstElementChild.style.left = `${(100 * (value - low)) / (high - low)}%`;
     node("low").textContent = `${signed(low)} negative`;

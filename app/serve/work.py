@@ -5,20 +5,22 @@ The child is held to limits.memory_gib of address space, so it computes on the C
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from app import predict
+from app import predict, settings, windows
+from app.answers import polarity
 from app.predict import Content
+from app.predictor import answer
+from app.settings import Settings
 from model import run_files
 from model.run_files import RunRecord
-from pipeline import assemble, params, tables
+from pipeline import assemble, tables
 from pipeline.assemble import align
-from pipeline.datasets import ingest
 from pipeline.errors import MediaError, Reason
 from pipeline.tables import FeatureRow, Frames, Tokens, TokensRow
 from report import player, proxy
@@ -39,17 +41,26 @@ class Job:
 
     folder: Path
     made: RunRecord
-    threads: int
+    settings: Settings
     options: "Params"
 
 
-def job(run: str | None, threads: int, options: "Params") -> Job:
+@dataclass(frozen=True)
+class Asked:
+    """What is asked of a clip. name: that it is shown by; course: also by windows; page: also what the page plays."""
+
+    file: Path
+    name: str
+    course: bool
+    page: bool
+
+
+def job(run: str | None, options: "Params") -> Job:
     """Raises TableError where the run is not there, or its features cannot be extracted here."""
     folder = predict.located(run)
     made = run_files.read(folder)
-    for modality in assemble.FRAMES:
-        predict.recipe(modality, made)
-    return Job(folder, made, threads, options)
+    predict.check(made)
+    return Job(folder, made, settings.of(folder, made), options)
 
 
 def facts(job: Job) -> dict[str, object]:
@@ -62,38 +73,41 @@ def facts(job: Job) -> dict[str, object]:
 
 def warm(job: Job, _: None) -> None:
     """In the child, before the first clip: what takes seconds to import."""
-    from model.training import checkpoint
-
-    checkpoint.load(job.folder)
+    predict.load(job.folder.resolve(), job.made.weights_sha256)
 
 
-def work(job: Job, clip: tuple[Path, str]) -> dict[str, object]:
-    """In the child. clip: the file, and the name that it is shown by. What the page shows of it: record (as `rawmsa
-    predict --json` has it), player (report/player.py), windows, leans, files, notes; and beside it its features as
-    Parquet files, and a film of it.
+def work(job: Job, asked: Asked) -> dict[str, object]:
+    """In the child. record: as `rawmsa predict --json` has it. For the page also player (report/player.py), leans (the sentiment
+    of each modality in words), files, notes; and beside the clip its features as Parquet files, and a film of it.
 
     Raises MediaError with predict's reason, TableError, AssetError.
     """
-    file, name = clip
+    file, name = asked.file, asked.name
     begin = partial(_begin, file.parent)
     try:
         content = _read(job, file, begin)
     except MediaError as error:
         raise MediaError(error.reason, error.message.replace(file.name, name, 1)) from None
     taken = predict.inputs(content, job.made)
-    _write(job, file.parent, name, content, taken.tokens)
-    begin("film")
-    shown = _player(job, content, file)
+    page = _page(job, asked, content, taken.tokens, begin) if asked.page else {}
     begin("network")
     (whole,) = predict.outputs([taken], job.folder, job.made)
-    told = vars(whole) | vars(predict.about(job.folder, job.made))
-    flags = list(map(str, content.flags))
+    about = predict.about(job.folder, job.made)
+    course = windows.course(content, job.folder, job.made, job.settings) if asked.course else None
+    record = answer(name, about, whole, taken, content, course=course)
+    heads = {modality: value for modality in _shown(job) if (value := getattr(whole, modality)) is not None}
+    leans = {modality: polarity(value, about.label_range) for modality, value in heads.items()}
+    return {"record": asdict(record), **page, "leans": leans}
+
+
+def _page(job: Job, asked: Asked, content: Content, tokens: Tokens, begin: partial[None]) -> dict[str, object]:
+    """What the page shows besides."""
+    folder = asked.file.parent
+    _write(job, folder, asked.name, content, tokens)
+    begin("film")
     return {
-        "record": vars(predict.Prediction(clip=name, transcript=taken.transcript, flags=flags, **told)),
-        "player": shown,
-        "windows": _predicted(job, content),
-        "leans": {modality: lean for modality in _shown(job) if (lean := getattr(whole, modality)) is not None},
-        "files": [modality for modality in tables.MODALITIES if (file.parent / f"{modality}.parquet").is_file()],
+        "player": _player(job, content, asked.file),
+        "files": [modality for modality in tables.MODALITIES if (folder / f"{modality}.parquet").is_file()],
         "notes": [] if align.timed(content.words) else [NO_TIMES],
     }
 
@@ -104,31 +118,6 @@ def step(folder: Path) -> str | None:
     return file.read_text().rpartition("\n")[0].rpartition("\n")[2] or None if file.is_file() else None
 
 
-def windows(seconds: float, length: float, hop: float) -> list[tuple[float, float]]:
-    """Start and end of each: one every `hop` seconds, and one that ends with the clip; none of a clip no longer than one."""
-    if seconds <= length:
-        return []
-    starts = np.arange(0, seconds - length, hop).tolist()
-    return [*((start, start + length) for start in starts), (seconds - length, seconds)]
-
-
-def cut(content: Content, start: float, end: float) -> Content:
-    """What lies in [start, end): frames by their times, words by their middles. To the clip's end: all that comes after too.
-
-    Words of which one has no times are left out.
-    """
-    until = np.inf if end >= content.facts.seconds else end
-    frames = {modality: found and _between(found, start, until) for modality, found in content.frames.items()}
-    timed = align.spans(content.words, None) if align.timed(content.words) else []
-    words = [word for word, span in zip(content.words, timed, strict=False) if start <= sum(span) / 2 < until]
-    return replace(content, words=words, frames=frames)
-
-
-def _between(frames: Frames, start: float, until: float) -> Frames:
-    there = (frames.times >= start) & (frames.times < until)
-    return Frames(frames.times[there], frames.x[there], frames.mask[there], frames.flags)
-
-
 def _begin(folder: Path, step: str) -> None:
     with (folder / TOLD).open("a") as file:
         file.write(f"{step}\n")
@@ -136,10 +125,10 @@ def _begin(folder: Path, step: str) -> None:
 
 def _read(job: Job, file: Path, begin: partial[None]) -> Content:
     """Raises MediaError, of a clip longer than serve.max_seconds too."""
-    limits = params.load("ingest", ingest.Params)
-    most = min(limits.max_seconds, job.options.max_seconds)
+    most = min(job.settings.media.max_seconds, job.options.max_seconds)
+    limits = job.settings.media.model_copy(update={"max_seconds": most})
     try:
-        return predict.read(file, job.made, job.threads, limits.model_copy(update={"max_seconds": most}), begin)
+        return predict.read(file, job.made, job.settings.model_copy(update={"media": limits}), begin)
     except MediaError as error:
         if error.reason is not Reason.TOO_LONG:
             raise
@@ -186,17 +175,6 @@ def _tracks(job: Job, modality: str, frames: Frames | None) -> Modality | None:
     return Modality(
         recipe.extractor, recipe.metadata().columns, frames.times, np.where(frames.mask[:, None], frames.x, np.nan)
     )
-
-
-def _predicted(job: Job, content: Content) -> list[dict[str, float | None]]:
-    """start, end and outputs of each window; a window in which nothing is seen, heard or said has no prediction."""
-    spans = windows(content.facts.seconds, job.options.window_seconds, job.options.hop_seconds)
-    taken = [predict.inputs(cut(content, *span), job.made) for span in spans]
-    found = predict.outputs(taken, job.folder, job.made)
-    return [
-        {"start": start, "end": end, **vars(output), "prediction": None if inputs.empty else output.prediction}
-        for (start, end), inputs, output in zip(spans, taken, found, strict=True)
-    ]
 
 
 def _shown(job: Job) -> Sequence[str]:

@@ -21,23 +21,29 @@ from pipeline import tables
 from pipeline.errors import TableError
 
 
-def predict(run_folder: Path, table: pa.Table, encoder: Path | str) -> pa.Table:
+def predict(run_folder: Path, table: pa.Table, encoder: Path | str, network: BaseNetwork | None = None) -> pa.Table:
     """tables.RUN_PREDICTIONS for every clip of a training table, in its order, by the run's kept weights.
 
-    encoder: folder or hub name of the table's text encoder, for runs that did not train one along.
+    encoder: folder or hub name of the table's text encoder, for runs that did not train one along. network: the run's,
+    where `loaded` has read it already.
     A modality that the table lacks is absent from all its clips. Raises TableError where the table's
     features are not those of the run, where the run's weights were not kept or were altered; AssetError where the
     encoder's were.
     """
     run = run_files.read(run_folder)
     check_fits(run, tables.metadata(table))
-    network = checkpoint.load(run_folder).to(device())
+    network = network or loaded(run_folder)
     source = run.hyper.text
     if run.text_width and source != vectors.FINETUNED:
         made = vectors.of(table["input_ids"].to_pylist(), source, encoder, run.vectors_sha256)
         table = vectors.attached(table, made)
     clips = clips_for(run, table)
     return infer(network, clips).take(np.argsort(clips.rows))
+
+
+def loaded(run_folder: Path) -> BaseNetwork:
+    """The run's network with its kept weights, on the device that computes. Raises TableError as `predict` does."""
+    return checkpoint.load(run_folder).to(device())
 
 
 def clips_for(run: Setup, table: pa.Table, split: str | None = None) -> Clips:

@@ -49,20 +49,22 @@ def run(
     else:
         pool = Processes(min(workers, len(tasks)), limits)
     try:
-        yield from _watch(pool, function, tasks, title, limits, size, before)
+        yield from watch(pool, function, tasks, title=title, limits=limits, size=size, before=before)
     finally:
         pool.close()
 
 
-def _watch(
+def watch(
     pool: Pool,
     function: Callable[[T], R],
     tasks: Sequence[T],
+    *,
     title: str,
     limits: Limits | None,
-    size: Callable[[R], int] | None,
-    before: int,
+    size: Callable[[R], int] | None = None,
+    before: int = 0,
 ) -> Iterator[Outcome[R]]:
+    """The same in a pool that goes on afterwards."""
     progress = Progress(title, len(tasks))
     tally = Tally(title, before, limits)
     due, running, written = deque(range(len(tasks))), dict[Future[object], int](), 0
