@@ -33,8 +33,13 @@ class Flag(Enum):
     ENGLISH_ONLY = "the packaged recogniser hears English only"
     NOT_INSTALLED = "speech recognition is not installed"
     RECOGNITION_FAILED = "recognition failed: {reason}"
+    NOBODY_SPEAKS = "nobody speaks"
     NOTHING_HEARD = "nothing heard"
     SIDECAR_UNREAD = "the transcript beside it is not read: {reason}"
+    LOW_CONFIDENCE = "words not trusted: confidence below {reason}"
+    REPETITION = "words not trusted: repetition"
+    OTHER_LANGUAGE = "words not trusted: speech in {reason}"
+    WORDS_LEFT_OUT = "words left out in part of the sound"
     # of the frames
     SOUND_TOO_SHORT = "sound too short"
     NO_FACE = "no face"

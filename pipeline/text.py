@@ -5,6 +5,7 @@ A data set that brings its token ids (`rawmsa import`) keeps those, if they are 
 
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -14,8 +15,12 @@ from pipeline.errors import AssetError, ParamsError
 from pipeline.params import Block
 from pipeline.tables import Tokens, TokensMetadata, TokensRow, TranscriptMetadata
 
+PATIENCE = 5  # seconds for the hub's answer
 NO_WORD = -1  # of [CLS] and [SEP]
+ANEW = "dvc repro --force --single-item text && dvc repro"
+NONE = "none"  # the encoder of a language for which params.yaml names none
 SAMPLE, HEAD = 100, 4  # texts, and tokens of each, that tell one vocabulary from another
+NO_TOKENS = Tokens(input_ids=[], attention_mask=[], token_type_ids=[], word=[])
 
 
 class Params(Block):
@@ -24,14 +29,21 @@ class Params(Block):
     encoder: dict[str, str]  # by language
     max_tokens: Annotated[int, Field(ge=3, le=512)]  # BERT has 512 positions
 
-    def encoder_of(self, dataset: str, language: str) -> str:
-        """Raises ParamsError where no encoder is named for this data set's language."""
+    def obstacle(self, language: str) -> str:
+        """Why texts in this language become no tokens, and what to do, in one line; "" where they do."""
         if language not in self.encoder:
-            raise ParamsError(
-                f"Data set {dataset} is in language '{language}', text.encoder of params.yaml names encoders for "
-                f"{', '.join(sorted(self.encoder))}. Add a line '{language}: <BERT model or folder>' there."
+            return (
+                f"text.encoder of params.yaml names encoders for {', '.join(sorted(self.encoder))}, none for '{language}'. "
+                f"Add there: {language}: <folder of a BERT model, or its name on the hub>"
             )
-        return self.encoder[language]
+        try:
+            _tokenizer(self.encoder[language])
+        except AssetError as error:
+            return (
+                f"the encoder of text.encoder.{language} of params.yaml cannot be had: {error}. "
+                f"Set text.encoder.{language} to the folder of a BERT model, or let this machine reach the hub once"
+            )
+        return ""
 
 
 def tokenise(text: str, encoder: str, max_tokens: int) -> Tokens:
@@ -41,7 +53,7 @@ def tokenise(text: str, encoder: str, max_tokens: int) -> Tokens:
     """
     words = text.split()
     if not words:
-        return Tokens(input_ids=[], attention_mask=[], token_type_ids=[], word=[])
+        return NO_TOKENS
     tokenizer = _tokenizer(encoder)
     tokenizer.no_padding()
     tokenizer.enable_truncation(max_tokens)
@@ -57,50 +69,59 @@ def tokenise(text: str, encoder: str, max_tokens: int) -> Tokens:
 def run(options: Params) -> None:
     """The stage: write data/features/text/<dataset>.parquet for every data set and print one line.
 
-    Raises AssetError where an encoder's tokenizer cannot be had, ParamsError.
+    A data set whose encoder cannot be had gets no tokens, and a line says so: its clips lack the modality, and the others
+    go on. Raises AssetError where that is every data set, ParamsError
+    where imported token ids are another encoder's.
     """
-    datasets = tables.datasets_of(paths.TRANSCRIPTS)
-    lengths = [length for dataset in datasets for length in _write(dataset, options)]
-    tables.keep_only(paths.FEATURES / "text", [paths.features("text", name).name for name in datasets])
+    languages = {
+        dataset: tables.read_metadata(TranscriptMetadata, paths.transcripts(dataset)).language
+        for dataset in tables.datasets_of(paths.TRANSCRIPTS)
+    }
+    obstacles = {language: options.obstacle(language) for language in sorted(set(languages.values()))}
+    without = {dataset: obstacles[language] for dataset, language in languages.items() if obstacles[language]}
+    if without and len(without) == len(languages):
+        raise AssetError("\n".join(f"{dataset}: {obstacle}" for dataset, obstacle in without.items()))
+    lengths = [
+        length
+        for dataset, language in languages.items()
+        for length in _write(dataset, language, obstacles[language], options)
+    ]
+    tables.keep_only(paths.FEATURES / "text", [paths.features("text", name).name for name in languages])
     cut = sum(length == options.max_tokens for length in lengths)
     empty = lengths.count(0)
     print(f"text: {len(lengths)} clips: {len(lengths) - empty} tokenised, {empty} without text; {cut} at max_tokens")
+    for dataset, obstacle in without.items():
+        print(
+            f"text: WARNING: {dataset} goes on without its texts, with sound and picture alone: {obstacle}, then: {ANEW}"
+        )
 
 
-def _write(dataset: str, options: Params) -> list[int]:
-    """Tokenise one data set. Returns the number of tokens of each clip."""
-    file = paths.transcripts(dataset)
-    ids, texts, spoken = tables.read(file, columns=["id", "text", "spoken"]).to_pydict().values()
-    language = tables.read_metadata(TranscriptMetadata, file).language
-    encoder = options.encoder_of(dataset, language)
-    _check_encoder(dataset, language, encoder)
-    if brought := paths.imported("text", dataset).is_file():
-        rows = _take(dataset, ids, spoken, encoder, options.max_tokens)
-    else:
-        found = (tokenise(text, encoder, options.max_tokens) for text in texts)
-        rows = [TokensRow(id=id, **vars(tokens)) for id, tokens in zip(ids, found, strict=True)]
+def _write(dataset: str, language: str, obstacle: str, options: Params) -> list[int]:
+    """Tokenise one data set, unless there is an obstacle. Returns the number of tokens of each clip."""
+    ids, texts, spoken = tables.read(paths.transcripts(dataset), columns=["id", "text", "spoken"]).to_pydict().values()
+    brought = paths.imported("text", dataset).is_file() and not obstacle
     metadata = TokensMetadata(
         dataset=dataset,
         language=language,
-        encoder=encoder,
-        encoder_sha256=assets.encoder_sha256(encoder),
-        vocabulary=_tokenizer(encoder).get_vocab_size(),
+        encoder=options.encoder.get(language, NONE),
+        encoder_sha256=None,
         max_tokens=options.max_tokens,
         **(tables.metadata(paths.imported("text", dataset)) if brought else {}),
     )
+    if obstacle:
+        rows = [TokensRow(id=id, **vars(NO_TOKENS)) for id in ids]
+        metadata = metadata.model_copy(update={"absent": obstacle})
+    else:
+        encoder = metadata.encoder
+        if brought:
+            rows = _take(dataset, ids, spoken, encoder, options.max_tokens)
+        else:
+            found = (tokenise(text, encoder, options.max_tokens) for text in texts)
+            rows = [TokensRow(id=id, **vars(tokens)) for id, tokens in zip(ids, found, strict=True)]
+        known = {"encoder_sha256": assets.encoder_sha256(encoder), "vocabulary": _tokenizer(encoder).get_vocab_size()}
+        metadata = metadata.model_copy(update=known)
     tables.write(paths.features("text", dataset), tables.table_of(TokensRow, rows), metadata.content())
     return [len(row.input_ids) for row in rows]
-
-
-def _check_encoder(dataset: str, language: str, encoder: str) -> None:
-    """Raises AssetError, saying which data set asks for it, where the encoder's tokenizer cannot be had."""
-    try:
-        _tokenizer(encoder)
-    except AssetError as error:
-        raise AssetError(
-            f"Data set {dataset} is in language '{language}', whose encoder text.encoder.{language} names. {error}\n"
-            f"Set text.encoder.{language} in params.yaml, or move {paths.RAW / dataset} out of {paths.RAW}."
-        ) from None
 
 
 def _take(dataset: str, ids: list[str], spoken: list[str], encoder: str, max_tokens: int) -> list[TokensRow]:
@@ -140,6 +161,22 @@ def _check_vocabulary(dataset: str, encoder: str, found: list[list[int]], spoken
         )
 
 
+def _ask_hub(name: str) -> None:
+    """Ask once, and for at most 5 s, whether the hub gives this model: its libraries ask ten times, for a minute.
+
+    Raises AssetError, in one line, where it does not.
+    """
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+
+    try:
+        get_hf_file_metadata(hf_hub_url(name, "config.json"), timeout=PATIENCE)
+    except Exception as error:  # networks, proxies and the hub fail in many ways
+        why = (str(error).splitlines() or [type(error).__name__])[0]
+        raise AssetError(
+            f"{name} is neither a folder nor in the hub's cache on this machine, and the hub cannot be asked: {why}"
+        ) from None
+
+
 @cache
 def _tokenizer(encoder: str) -> Any:
     """The encoder's tokenizers.Tokenizer."""
@@ -151,10 +188,12 @@ def _tokenizer(encoder: str) -> Any:
     from transformers import AutoTokenizer
 
     try:
+        return AutoTokenizer.from_pretrained(source, local_files_only=True).backend_tokenizer
+    except (OSError, ValueError) as error:
+        if isinstance(source, Path):
+            raise AssetError(f"{encoder} holds no tokenizer: {str(error).splitlines()[0]}") from None
+    _ask_hub(encoder)
+    try:
         return AutoTokenizer.from_pretrained(source).backend_tokenizer
     except (OSError, ValueError) as error:
-        raise AssetError(
-            f"text.encoder of params.yaml asks for the tokenizer of {encoder}, which cannot be had: {error}\n"
-            f"Set it to {assets.PACKAGED} (English) or to the folder of a BERT model, "
-            "or let the machine reach the hub once."
-        ) from None
+        raise AssetError(f"the hub gave no tokenizer of {encoder}: {str(error).splitlines()[0]}") from None

@@ -42,6 +42,8 @@ def facts(data: Dataset) -> Iterator[tuple[str, str]]:
     heard = [row["confidence"] for row in data.transcripts.values() if row["source"] == "recogniser"]
     sure = [confidence for confidence in heard if confidence is not None]
     yield "Recogniser's mean confidence", f"{np.mean(sure):.2f}" if sure else "none heard"
+    if data.textless:
+        yield "Text", f"not used, the results are of sound and picture alone: {data.textless}"
     for kind in ("videos", "texts", "contents"):
         yield f"{kind.capitalize()} in several splits", f"{len(data.settings.get(f'shared_{kind}', [])):,}"
     yield "Contents that occur more than once", f"{len(data.settings.get('duplicates', [])):,}"

@@ -75,6 +75,7 @@ class Dataset:
     labels: dict[str, Row]
     transcripts: dict[str, Row]
     extractions: dict[str, Extraction]  # audio, vision; one without a file is left out
+    textless: str  # why no clip has a text, where its encoder could not be had
     refused: list[Row]
     runs: dict[str, list[Run]]  # by network, in order of seed
     predictions: pa.Table
@@ -87,7 +88,9 @@ class Dataset:
     @property
     def title(self) -> str:
         """The name, and what nobody may overlook about its numbers."""
-        return f"{self.name} (synthetic demo)" if self.synthetic else self.name or "in no data set"
+        told = {"synthetic demo": self.synthetic, "without texts": bool(self.textless)}
+        notes = ", ".join(note for note, holds in told.items() if holds)
+        return f"{self.name} ({notes})" if notes else self.name or "in no data set"
 
     @property
     def label_range(self) -> tuple[float, float]:
@@ -138,6 +141,7 @@ def read() -> list[Dataset]:
             labels=_by_id(labels.get(name, [])),
             transcripts=_transcripts(name) if name in clips else {},
             extractions=_extractions(name) if name in clips else {},
+            textless=_textless(name) if name in clips else "",
             refused=refused.get(name, []),
             runs=_runs(name),
             predictions=predictions.filter(pc.equal(predictions["dataset"], name)),
@@ -186,6 +190,11 @@ def _by_id(rows: list[Row]) -> dict[str, Row]:
 def _transcripts(dataset: str) -> dict[str, Row]:
     path = paths.transcripts(dataset)
     return _by_id(tables.read(path, SPOKEN).to_pylist()) if path.is_file() else {}
+
+
+def _textless(dataset: str) -> str:
+    path = paths.features("text", dataset)
+    return tables.read_metadata(tables.TokensMetadata, path).absent if path.is_file() else ""
 
 
 def _extractions(dataset: str) -> dict[str, Extraction]:

@@ -17,7 +17,7 @@ import pytest
 from app import doctor
 from app.doctor import installation, project, raw
 from app.doctor.finding import Finding
-from pipeline import assets, paths
+from pipeline import assets, paths, text
 from pipeline.errors import RawmsaError
 
 ROOT = Path(__file__).parents[1]
@@ -306,3 +306,16 @@ def test_what_may_not_be_read_is_told(folder: Path) -> None:
     (folder / "shut").mkdir(mode=0)
     file, shut = told(raw.entries(), "fault")
     assert "1.mp4: a file that cannot be read" in file and "shut: a folder that cannot be read" in shut
+
+
+def test_a_text_encoder_that_cannot_be_had_is_named_before_the_stages(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(text.Params, "obstacle", lambda self, language: "" if language == "en" else "no encoder here")
+    (folder / "chinese").mkdir()
+    (folder / "chinese" / "dataset.yaml").write_text("language: zh\n")
+    found = list(project.encoders())
+    assert told(found, "note") == ["chinese: without texts, with sound and picture alone, since no encoder here. "]
+    assert told(found, "ok") == ["text encoders: en packaged. "]
+    shutil.rmtree(folder / "own")
+    assert fault(project.encoders).startswith("chinese: without texts")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from model.networks import find
-from pipeline import paths
+from pipeline import paths, tables
 from pipeline.errors import TableError
 from report.tables import model_name
 from tests import networks
@@ -239,6 +239,15 @@ def test_the_data_page_counts() -> None:
     assert "<td>v0/1, v3/1</td>" in page
     assert facts["Contents in several splits"] == "1" and "<td>v0/1, v5/1</td>" in page
     assert "<td>mosi</td><td>v2/1, v4/1</td>" in page
+
+
+def test_a_data_set_whose_texts_have_no_encoder_says_so_beside_its_numbers() -> None:
+    ingest(({"name": "demo"}, clips("demo")))
+    tokens = tables.rows(tables.TOKENS, [])
+    about = {"encoder": "bert-base-chinese", "encoder_sha256": None, "absent": "the hub cannot be asked"}
+    tables.write(paths.features("text", "demo"), tokens, about)
+    assert _facts(write())["Text"] == "not used, the results are of sound and picture alone: the hub cannot be asked"
+    assert "demo (without texts)" in _text("index.html")
 
 
 def test_voicing_is_unknown_where_no_column_tells() -> None:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline import assets, params, paths, tables, text
-from pipeline.errors import AssetError, ParamsError
+from pipeline.errors import AssetError
 from pipeline.tables import Tokens
 from pipeline.transcribe.words import normalise
 
@@ -100,34 +100,52 @@ def test_the_stage_writes_the_data_sets_that_are_there(project: Path, capsys: py
     assert metadata["vocabulary"] == 30522
 
 
-def test_an_encoder_that_cannot_be_had_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    transformers = pytest.importorskip("transformers")
+@pytest.fixture
+def unreachable(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """No network, and an empty cache of the hub: the files that the hub is asked for."""
+    hub, asked = pytest.importorskip("huggingface_hub"), []
 
-    def unreachable(name: str) -> None:
-        raise OSError("We couldn't connect to the hub")
+    def refused(url: str, **_: object) -> None:
+        asked.append(url)
+        raise OSError("Name or service not known")
 
-    monkeypatch.setattr(transformers.AutoTokenizer, "from_pretrained", unreachable)
-    with pytest.raises(AssetError, match="asks for the tokenizer of bert-base-chinese, which cannot be had") as error:
-        text.tokenise("我喜欢", "bert-base-chinese", 64)
-    assert "let the machine reach the hub once" in str(error.value)
-
-
-def test_a_language_without_an_encoder_says_what_to_add(project: Path) -> None:
-    transcribed("filme", {"v/1": "ein guter film"}, language="de")
-    with pytest.raises(ParamsError, match="filme is in language 'de', text.encoder of params.yaml names .* en, zh"):
-        text.run(OPTIONS)
+    monkeypatch.setattr(hub, "get_hf_file_metadata", refused)
+    return asked
 
 
-def test_an_encoder_that_cannot_be_had_names_the_data_set_and_its_language(
-    project: Path, monkeypatch: pytest.MonkeyPatch
+UNKNOWN = "nobody/no-such-bert"
+
+
+def test_an_encoder_that_cannot_be_had_costs_one_data_set_its_texts(
+    project: Path, unreachable: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    transformers = pytest.importorskip("transformers")
-
-    def unreachable(name: str) -> None:
-        raise OSError("We couldn't connect to the hub")
-
-    monkeypatch.setattr(transformers.AutoTokenizer, "from_pretrained", unreachable)
+    transcribed("films", {"v/1": "a good film"})
     transcribed("own", {"v/1": "我喜欢"}, language="zh")
-    with pytest.raises(AssetError, match="Data set own is in language 'zh'") as error:
-        text.run(OPTIONS)
-    assert "Set text.encoder.zh in params.yaml, or move data/raw/own out of data/raw" in str(error.value)
+    transcribed("filme", {"v/1": "ein guter film"}, language="de")
+    text.run(OPTIONS.model_copy(update={"encoder": {"en": "packaged", "zh": UNKNOWN}}))
+    counted, *told = capsys.readouterr().out.splitlines()
+    assert counted == "text: 3 clips: 1 tokenised, 2 without text; 0 at max_tokens"
+    assert [line.partition(" goes on without its texts")[0] for line in told] == [
+        "text: WARNING: filme",
+        "text: WARNING: own",
+    ]
+    assert "names encoders for en, zh, none for 'de'. Add there: de: " in told[0]
+    assert f"{UNKNOWN} is neither a folder nor in the hub's cache" in told[1]
+    assert "Name or service not known. Set text.encoder.zh to the folder" in told[1]
+    assert len(unreachable) == 1  # asked once, not ten times
+    assert tables.read(paths.features("text", "films"))["input_ids"].to_pylist() == [[CLS, 1037, 2204, 2143, SEP]]
+    without = tables.read(paths.features("text", "own"))
+    assert without["input_ids"].to_pylist() == [[]]
+    assert UNKNOWN in tables.read_metadata(tables.TokensMetadata, without).absent
+
+
+def test_where_no_data_set_has_its_encoder_the_stage_ends(project: Path, unreachable: list[str]) -> None:
+    transcribed("own", {"v/1": "我喜欢"}, language="zh")
+    with pytest.raises(AssetError, match=f"own: the encoder of text.encoder.zh .* {UNKNOWN} is neither"):
+        text.run(OPTIONS.model_copy(update={"encoder": {"en": "packaged", "zh": UNKNOWN}}))
+
+
+def test_a_folder_without_a_tokenizer_is_named(tmp_path: Path) -> None:
+    assert f"{tmp_path} holds no tokenizer" in OPTIONS.model_copy(update={"encoder": {"en": str(tmp_path)}}).obstacle(
+        "en"
+    )

@@ -10,7 +10,8 @@ from pipeline.errors import RawmsaError
 
 CHECKS = (
     *(installation.python, installation.packages, installation.opencv, installation.ffmpeg, installation.models),
-    *(installation.accelerator, project.parameters, project.dvc, project.revision, project.disk, raw.entries),
+    *(installation.accelerator, project.parameters, project.encoders, project.dvc, project.revision, project.disk),
+    raw.entries,
 )
 MARKS = {"ok": ("✓", "green"), "note": ("!", "yellow"), "fault": ("✗", "red")}
 

@@ -7,14 +7,17 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from configparser import ConfigParser
+from contextlib import suppress
 from pathlib import Path
+from typing import Literal
 
 from app import check
 from app.doctor.finding import Finding
 from model import settings
 from model.training.logs import DECIDING, git
-from pipeline import datasets, paths
-from pipeline.errors import ParamsError
+from pipeline import datasets, params, paths, text
+from pipeline.datasets import description
+from pipeline.errors import DatasetError, ParamsError
 from pipeline.media import VIDEOS
 
 ACTIVATE = "Activate the environment: . .venv/bin/activate"
@@ -34,6 +37,27 @@ def parameters() -> Iterator[Finding]:
         yield Finding("fault", fault, check.REMEDY)
     if not faults:
         yield Finding("ok", f"{paths.PARAMS} and {paths.NETWORKS}/: every parameter fits")
+
+
+def encoders() -> Iterator[Finding]:
+    """The text encoder of each data set's language; the hub is asked once for each that is not on this machine."""
+    try:
+        options = params.load("text", text.Params)
+        folders = datasets.discover(paths.RAW)[0] if paths.RAW.is_dir() else []
+    except ParamsError:  # which `parameters` reports
+        return
+    languages: dict[str, list[str]] = {}
+    for folder in folders:
+        with suppress(DatasetError):  # ingest refuses it
+            languages.setdefault(description.load(folder).language, []).append(folder.name)
+    obstacles = {language: options.obstacle(language) for language in languages}
+    state: Literal["note", "fault"] = "note" if "" in obstacles.values() else "fault"
+    for language, obstacle in obstacles.items():
+        if obstacle:
+            names = ", ".join(languages[language])
+            yield Finding(state, f"{names}: without texts, with sound and picture alone, since {obstacle}")
+    if fine := [language for language, obstacle in obstacles.items() if not obstacle]:
+        yield Finding("ok", f"text encoders: {', '.join(f'{name} {options.encoder[name]}' for name in fine)}")
 
 
 def dvc() -> Iterator[Finding]:

@@ -32,7 +32,7 @@ def speak(text: str, voice: str, sentiment: float, seed: int) -> tuple[np.ndarra
         "range": round(50 + 9 * sentiment),
         "rate": round(185 + 5 * sentiment),
     }
-    rate, said = _synthesize({"text": text, "voice": voice, "seed": seed, "settings": settings})
+    rate, said = synthesize({"text": text, "voice": voice, "seed": seed, "settings": settings})
     target = 10 ** ((LOUDNESS + LOUDER * sentiment) / 20)
     said *= min(target / np.sqrt(np.mean(said**2)), 1 / np.abs(said).max())
     seconds = max(len(said) / rate + 2 * SILENCE, SHORTEST)
@@ -56,7 +56,8 @@ def envelope(sound: np.ndarray, rate: int, fps: int) -> np.ndarray:
     return np.clip(smooth / np.percentile(smooth, 95), 0, 1)
 
 
-def _synthesize(request: dict[str, object]) -> tuple[int, np.ndarray]:
+def synthesize(request: dict[str, object]) -> tuple[int, np.ndarray]:
+    """The rate in Hz and mono samples in [-1, 1] of what `espeak.synthesize` is asked for. Raises StageError."""
     command = [sys.executable, "-I", str(Path(espeak.__file__))]
     ended = subprocess.run(command, input=json.dumps(request).encode(), capture_output=True)  # noqa: S603  this python, a file of ours
     if ended.returncode or len(ended.stdout) <= 4:

@@ -57,7 +57,8 @@ class TranscriptMetadata(Metadata):
 
 
 class TokensMetadata(Metadata):
-    """Of data/features/text/<dataset>.parquet. extractor: only where the data set brings its token ids."""
+    """Of data/features/text/<dataset>.parquet. extractor: only where the data set brings its token ids; absent: why no clip
+    has tokens, where the encoder could not be had."""
 
     dataset: str = ""
     language: str = ""
@@ -66,6 +67,7 @@ class TokensMetadata(Metadata):
     vocabulary: int = 0
     max_tokens: int = 0
     extractor: str = ""
+    absent: str = ""
 
 
 class FeatureMetadata(Metadata):

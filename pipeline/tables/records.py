@@ -118,6 +118,7 @@ class TranscriptRow:
     model: str | None = None
     confidence: float | None = None
     no_speech: float | None = None
+    heard: str | None = None
     words: Sequence[Word] = field(default=(), metadata=WORDS)
     flags: tuple[Flagged, ...] = field(default=(), metadata=FLAGS)
 

@@ -85,8 +85,9 @@ TRANSCRIPTS = pa.schema(
         pa.field("spoken", pa.string(), nullable=False),  # as found or heard
         pa.field("source", pa.string(), nullable=False),  # label, sidecar, recogniser, none
         pa.field("model", pa.string()),  # the recogniser, where it was asked
-        pa.field("confidence", pa.float64()),  # mean probability of its words
+        pa.field("confidence", pa.float64()),  # mean probability of the words it heard
         pa.field("no_speech", pa.float64()),  # its probability that nobody speaks
+        pa.field("heard", pa.string()),  # what it wrote that is not trusted, to look at; nothing is computed from it
         pa.field("words", pa.list_(WORD), nullable=False),
         pa.field("flags", pa.list_(pa.string()), nullable=False),
     ]

@@ -1,7 +1,8 @@
 """transcribe: clips and texts -> the words of every clip, with their times where they are known.
 
 Words come from the label file, else from the clip's sidecar, else from speech recognition; else there are
-none and a flag says why. The source, the recogniser and its confidence are kept with every clip.
+none and a flag says why. What the recogniser wrote is a text only where it is trusted (trust.py). The source, the
+recogniser and its confidence are kept with every clip.
 """
 
 import json
@@ -11,15 +12,13 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 
-import numpy as np
-
 from pipeline import assets, media, params, paths, tables
 from pipeline.execution import cache, workers
 from pipeline.execution.fingerprint import Fingerprint
 from pipeline.flags import Flag, Flagged
 from pipeline.tables import ClipRow, TextRow, TranscriptMetadata, TranscriptRow, Word
-from pipeline.transcribe import recogniser
-from pipeline.transcribe.recogniser import Heard, Params
+from pipeline.transcribe import recogniser, trust
+from pipeline.transcribe.recogniser import Heard, Params, Passage
 from pipeline.transcribe.words import align, split, spread, untimed
 
 
@@ -63,24 +62,28 @@ def obstacle(clip: ClipRow, text: TextRow, options: Params) -> Heard | None:
 def transcript(clip: ClipRow, text: TextRow, heard: Heard | None, options: Params) -> TranscriptRow:
     """Written words come before heard ones; heard is None where it was not wanted."""
     words = _written(text)
-    flags: tuple[Flagged, ...] = ()
     source, spoken = (text.source or "none", _spoken(text)) if words else ("none", "")
-    if heard and heard.words and words:
-        words = align([word.word for word in words], heard.words, clip.seconds or 0.0)
-    elif heard and heard.words:
-        source, spoken, words = "recogniser", heard.spoken, heard.words
-    elif heard:
-        missing = Flagged(Flag.NO_WORD_TIMES if words else Flag.NO_TRANSCRIPT)
-        flags = (missing, heard.obstacle or Flagged(Flag.NOTHING_HEARD))
-    probabilities = [word.probability for word in words if word.probability is not None]
+    if heard is None:
+        return TranscriptRow(id=clip.id, text=_joined(words), spoken=spoken, source=source, words=words)
+    passages, flags = trust.trusted(heard, text.language, options)
+    said = [word for passage in passages for word in passage.words]
+    sure = trust.confidence(said or heard.words)
+    if said and words:
+        words = align([word.word for word in words], said, clip.seconds or 0.0)
+        sure = trust.confidence(words)
+    elif said:
+        source, spoken, words = "recogniser", " ".join(passage.spoken for passage in passages), said
+    else:
+        flags = (Flagged(Flag.NO_WORD_TIMES if words else Flag.NO_TRANSCRIPT), *flags)
     return TranscriptRow(
         id=clip.id,
-        text=" ".join(word.word for word in words),
+        text=_joined(words),
         spoken=spoken,
         source=source,
-        model=options.recogniser if heard and not heard.obstacle else None,
-        confidence=float(np.mean(probabilities)) if probabilities else None,
-        no_speech=heard.no_speech if heard else None,
+        model=None if heard.obstacle else options.recogniser,
+        confidence=sure,
+        no_speech=max((passage.no_speech for passage in heard.passages), default=None),
+        heard=" ".join(passage.spoken for passage in heard.passages if passage not in passages) or None,
         words=words,
         flags=flags,
     )
@@ -135,7 +138,7 @@ def _hear_all(
     if part:
         keys = {index: key for index, key in keys.items() if part.holds(key)}
     elif keys:
-        store.remember(options.model_dump(exclude={"word_times"}), list(keys.values()))
+        store.remember(options.model_dump(include={"recogniser", "beam_size"}), list(keys.values()))
     missing = {key: index for index, key in keys.items() if store.find(key) is None}  # equal clips are heard once
     threads = params.threads()
     tasks = [Task(*pairs[index], options, threads, key) for key, index in missing.items()]
@@ -177,7 +180,9 @@ def _listen(clip: ClipRow, text: TextRow, options: Params, threads: int) -> Hear
 
 def _load(path: Path) -> Heard:
     found = json.loads(path.read_text())
-    return Heard([Word(**word) for word in found["words"]], found["spoken"], found["no_speech"])
+    passages = [Passage(**part | {"words": [Word(**word) for word in part["words"]]}) for part in found["passages"]]
+    voiced = [(start, end) for start, end in found["voiced"]]
+    return Heard(passages, voiced, found["language"], found["language_probability"])
 
 
 def _key(clip: ClipRow, text: TextRow, options: Params) -> str:
@@ -189,8 +194,12 @@ def _key(clip: ClipRow, text: TextRow, options: Params) -> str:
 def _fingerprint(options: Params) -> Fingerprint:
     """What decides the words that are heard. Raises AssetError."""
     model = assets.recogniser_sha256(str(recogniser.folder(options.recogniser)))
-    params = options.model_dump(include={"beam_size", "max_no_speech", "min_logprob"})
+    params = options.model_dump(include={"beam_size"})
     return Fingerprint(("pipeline.media", "pipeline.transcribe.recogniser"), params, {"recogniser": model})
+
+
+def _joined(words: Sequence[Word]) -> str:
+    return " ".join(word.word for word in words)
 
 
 def _written(text: TextRow) -> list[Word]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from huggingface_hub import CardData
 
 # Of data_page.facts, which section of the card; what is in none says what the data set holds.
-PROCESSED = ("Transcripts", "Recogniser's mean confidence")
+PROCESSED = ("Transcripts", "Recogniser's mean confidence", "Text")
 QUALITY = (
     "Frames with a face",
     "Voiced frames of sound",
