@@ -166,6 +166,7 @@ def bare() -> list[Dataset]:
             labels=_by_id(labels.get(name, [])),
             transcripts={},
             extractions={},
+            textless=_textless(name),
             refused=[],
             runs={},
             predictions=nothing,
