@@ -89,11 +89,12 @@ def test_what_is_no_video_is_passed_over_or_named(tmp_path: Path) -> None:
     named = ["labels.csv", "sub/label.csv", "dataset.yml"]
     dataset = read(tmp_path / "d", "v.mp4", *ignored, *others, "v.wav", "w.wav", "x.Opus", *named)
     assert ids(dataset) == ["v/0", "w/0", "x/0"]  # sound alone is a clip; v.wav is the sound of v.mp4
-    assert Counter(reasons(dataset)) == {"not a video": 2, "not in its place": 3}
-    messages = " ".join(refusal.message for refusal in dataset.refused)
-    assert "d: files that are not read: 1 .wav: they have the names of videos" in messages
+    assert Counter(reasons(dataset)) == {"not in its place": 3}
+    notes = " ".join(dataset.notes)
+    assert "files that are not read: 1 .wav: they have the names of videos" in notes
     kinds = "1 '.mp4 ' (a blank at its end), 1 .crdownload, 2 .docx, 1 .md, 1 .part, 1 .pdf, 2 without an extension"
-    assert f"d: files that are not read: {kinds}: expected videos, sounds" in messages
+    assert f"files that are not read: {kinds}: expected videos, sounds" in notes
+    messages = " ".join(refusal.message for refusal in dataset.refused)
     assert "labels.csv is not read, expected" in messages and "dataset.yml is not read" in messages
 
 
