@@ -27,7 +27,6 @@ from app.serve import app, work
 from app.serve.clips import Clips
 from model.run_files import RunRecord
 from pipeline import assemble, features, params, paths, tables, text
-from pipeline.datasets import ingest
 from pipeline.errors import MediaError, RawmsaError, Reason, TableError
 from pipeline.media import Media
 from pipeline.params import Limits
@@ -95,7 +94,7 @@ def test_a_window_is_shaped_as_a_clip_of_its_own() -> None:
 
 def test_what_the_network_does_not_take_of_a_clip_is_told() -> None:
     assert list(map(str, predict.inputs(content(), made()).flags)) == ["sound: first 2 of 6 s"]
-    assert predict.inputs(work.cut(content(), 1.0, 3.0), made()).flags == []
+    assert predict.inputs(windows.cut(content(), 1.0, 3.0), made()).flags == []
 
 
 def test_a_modality_that_fails_costs_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,9 +110,11 @@ def test_a_modality_that_fails_costs_no_other(tmp_path: Path, monkeypatch: pytes
         "vision": {"columns": columns, "extractor": "landmarks", "params": blocks["vision"]["landmarks"]},
     }
     run = projects.record(columns={"audio": ["count"], "vision": ["count"]}, extraction=extraction)
-    found = predict.read(videos.make(tmp_path / "a.mp4"), run, 1, params.load("ingest", ingest.Params))
-    assert len(found.frames["audio"].x) > 90 and found.frames["vision"] is None
-    assert "picture not used: libEGL.so.1: cannot open shared object file" in map(str, found.flags)
+    path = videos.make(tmp_path / "a.mp4")
+    facts = Media(True, True, 1.0, *[None] * 6, 0, 0.0, 0.0, ())
+    sound, picture = (predict.extract(modality, path, facts, run) for modality in ("audio", "vision"))
+    assert len(sound.x) > 90 and sound.flags == () and len(picture.x) == 0
+    assert list(map(str, picture.flags)) == ["picture not used: libEGL.so.1: cannot open shared object file"]
 
 
 def test_a_window_to_the_end_has_what_comes_late() -> None:
