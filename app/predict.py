@@ -155,7 +155,8 @@ def extract(modality: str, path: Path, facts: media.Media, made: RunRecord) -> F
 
 def unused(modality: str, reason: str, made: RunRecord) -> Frames:
     """The frames of a modality that could not be extracted: none, and why."""
-    return Frames.none(len(made.recorded(modality).columns), Flagged(FAILED[modality], reason=reason))
+    width = len(made.recorded(modality).columns) if made.widths[modality] else 0
+    return Frames.none(width, Flagged(FAILED[modality], reason=reason))
 
 
 def recipe(modality: str, made: RunRecord) -> features.Recipe | None:
@@ -242,7 +243,7 @@ def about(folder: Path, made: RunRecord) -> About:
 
 def _shaped(modality: str, frames: Frames | None, spoken: assemble.Spoken, made: RunRecord) -> assemble.Shaped:
     """Frames of one modality as the run's training table has them."""
-    if frames is None:
+    if frames is None or not made.widths[modality]:
         return assemble.Shaped(np.zeros((0, made.widths[modality]), np.float32))
     return assemble.shaped(frames, modality, made.recorded(modality), made.policy, spoken)
 
