@@ -126,7 +126,7 @@ def test_an_encoder_that_cannot_be_had_costs_one_data_set_its_texts(
     transcribed("filme", {"v/1": "ein guter film"}, language="de")
     text.run(OPTIONS.model_copy(update={"encoder": {"en": "packaged", "zh": UNKNOWN}}))
     counted, *told = capsys.readouterr().out.splitlines()
-    assert counted == "text: 3 clips: 1 tokenised, 2 without text; 0 at max_tokens"
+    assert counted == "text: 3 clips: 1 tokenised, 2 without text; 0 cut to text.max_tokens (64)"
     assert [line.partition(" goes on without its texts")[0] for line in told] == [
         "text: WARNING: filme",
         "text: WARNING: own",
