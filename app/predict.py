@@ -20,8 +20,8 @@ from model.run_files import RunRecord
 from pipeline import assemble, assets, features, media, params, paths, tables, text, transcribe
 from pipeline.assemble import align
 from pipeline.datasets import Text
-from pipeline.errors import RawmsaError, TableError
-from pipeline.flags import Flagged
+from pipeline.errors import MediaError, RawmsaError, TableError
+from pipeline.flags import Flag, Flagged
 from pipeline.tables import ClipRow, FeatureMetadata, Frames, TextRow, Tokens, TranscriptRow, Word
 from pipeline.tables.frames import Clip
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 UNWRITTEN = Text(None, None, [])  # nobody has written the words down
 NOTHING_THERE = "nothing to predict from: no words, no sound and no face"
+FAILED = {"audio": Flag.SOUND_FAILED, "vision": Flag.PICTURE_FAILED}
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ class Inputs:
     transcript: str
     tokens: Tokens
     frames: dict[str, np.ndarray]
+    flags: list[Flagged]  # what of it is cut
 
     @property
     def empty(self) -> bool:
@@ -126,7 +128,7 @@ def read(
 def content(facts: media.Media, heard: TranscriptRow, frames: dict[str, Frames | None]) -> Content:
     """The parts of a clip together."""
     flags = [*facts.flags, *heard.flags, *(flag for found in frames.values() if found for flag in found.flags)]
-    return Content(facts, heard.words, heard.source, frames, list(dict.fromkeys(flags)))
+    return Content(facts, heard.words, heard.source, frames, list(dict.fromkeys(flag for flag in flags if flag.odd)))
 
 
 def listen(path: Path, facts: media.Media, made: RunRecord, settings: Settings, written: Text) -> TranscriptRow:
@@ -137,10 +139,24 @@ def listen(path: Path, facts: media.Media, made: RunRecord, settings: Settings, 
 
 
 def extract(modality: str, path: Path, facts: media.Media, made: RunRecord) -> Frames | None:
-    """The frames of audio or vision; None where the clip lacks the modality or the run takes none."""
+    """The frames of audio or vision; None where the clip lacks the modality or the run takes none. Where they cannot be
+    extracted, none with a flag: what fails of one modality costs no other."""
     there = {"audio": facts.has_audio, "vision": facts.has_vision}
     chosen = recipe(modality, made) if there[modality] else None
-    return chosen.extract(Clip(path, None, None, facts.seconds)) if chosen else None
+    if chosen is None:
+        return None
+    try:
+        return chosen.extract(Clip(path, None, None, facts.seconds))
+    except Exception as error:
+        if isinstance(error, RawmsaError) and not isinstance(error, MediaError):
+            raise
+        return unused(modality, chosen.lacking or str(error) or type(error).__name__, made)
+
+
+def unused(modality: str, reason: str, made: RunRecord) -> Frames:
+    """The frames of a modality that could not be extracted: none, and why."""
+    width = len(made.recorded(modality).columns) if made.widths[modality] else 0
+    return Frames.none(width, Flagged(FAILED[modality], reason=reason))
 
 
 def recipe(modality: str, made: RunRecord) -> features.Recipe | None:
@@ -183,7 +199,8 @@ def inputs(content: Content, made: RunRecord) -> Inputs:
     tokens = text.tokenise(said, made.encoder, made.max_tokens)
     spoken = assemble.Spoken(align.spans(content.words, content.facts.seconds), tokens.word)
     shaped = {modality: _shaped(modality, frames, spoken, made) for modality, frames in content.frames.items()}
-    return Inputs(said, tokens, shaped)
+    flags = [*assemble.cut(tokens), *(flag for found in shaped.values() for flag in found.flags)]
+    return Inputs(said, tokens, {modality: found.x for modality, found in shaped.items()}, flags)
 
 
 def outputs(taken: Sequence[Inputs], folder: Path, made: RunRecord) -> list[Outputs]:
@@ -224,15 +241,11 @@ def about(folder: Path, made: RunRecord) -> About:
     )
 
 
-def _shaped(modality: str, frames: Frames | None, spoken: assemble.Spoken, made: RunRecord) -> np.ndarray:
-    """(T, D) frames of one modality as the run's training table has them."""
-    if frames is None:
-        return np.zeros((0, made.widths[modality]), np.float32)
-    columns = made.recorded(modality).columns
-    if made.policy.aligned:
-        return assemble.shape_aligned(frames, columns, spoken)
-    policy = made.policy
-    return assemble.shape(frames.x, frames.mask, columns, policy.pool[modality], policy.max_frames[modality])
+def _shaped(modality: str, frames: Frames | None, spoken: assemble.Spoken, made: RunRecord) -> assemble.Shaped:
+    """Frames of one modality as the run's training table has them."""
+    if frames is None or not made.widths[modality]:
+        return assemble.Shaped(np.zeros((0, made.widths[modality]), np.float32))
+    return assemble.shaped(frames, modality, made.recorded(modality), made.policy, spoken)
 
 
 def _options(recorded: FeatureMetadata) -> features.Params:
@@ -250,6 +263,7 @@ def _table(taken: Sequence[Inputs], made: RunRecord) -> pa.Table:
         "transcript": [one.transcript for one in taken],
         "input_ids": [one.tokens.input_ids for one in taken],
         **{m: tables.sequences((one.frames[m] for one in taken), width) for m, width in widths.items() if width},
+        "flags": [list(map(str, one.flags)) for one in taken],
     }
     table = pa.table(content, schema=tables.training_schema(widths))
     kept = {"columns", "encoder", "encoder_sha256", "extraction", "language", "convention", "label_range", "policy"}

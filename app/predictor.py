@@ -66,9 +66,9 @@ class Senses:
     def places(self) -> int:
         return self._count
 
-    def schedule(self, function: Callable[[T], R], task: T) -> Future[object]:
+    def schedule(self, function: Callable[[T], R], task: T, length: float = 0.0) -> Future[object]:
         picture = isinstance(task, Task) and task.part == "picture"
-        return (self._picture if picture else self._sound).schedule(function, task)
+        return (self._picture if picture else self._sound).schedule(function, task, length)
 
     def wake(self, made: RunRecord) -> None:
         """Start the processes before there is a clip."""
@@ -214,12 +214,13 @@ class Model:
             ready = parts.setdefault(index, {})
             ready[tasks[place].part] = found
             if len(ready) == 2:
-                yield index, _together(tasks[place].facts, **parts.pop(index))
+                yield index, _together(tasks[place], **parts.pop(index))
 
     def _done(self, tasks: Sequence[Task]) -> Iterator[tuple[int, Part | Failure]]:
         """The index of each task, and what became of it."""
         limits = self._settings.limits.model_copy(update={"max_failed_fraction": 1.0})  # no clip costs another
-        for outcome in workers.watch(self._pool, _work, tasks, title="predict", limits=limits) if tasks else ():
+        watched = workers.watch(self._pool, _work, tasks, title="predict", limits=limits, length=_length)
+        for outcome in watched if tasks else ():
             if isinstance(outcome.value, RawmsaError):  # the run's or the installation's fault, not the clip's
                 raise outcome.value
             yield outcome.index, outcome.failure or outcome.value
@@ -241,7 +242,7 @@ def answer(
         **vars(whole),
         transcript=taken.transcript,
         transcript_source=content.source,
-        flags=[str(flag) for flag in (*flags, *content.flags)],
+        flags=[str(flag) for flag in (*flags, *content.flags, *taken.flags)],
         error=predict.NOTHING_THERE if taken.empty else None,
         windows=course,
     )
@@ -254,8 +255,8 @@ def clips_in(given: Sequence[Path]) -> Iterator[Path]:
             yield path
             continue
         contents = scan(path)
-        for refusal in contents.refused:
-            print(f"predict: {refusal.message}", file=sys.stderr)
+        for told in (*(refusal.message for refusal in contents.refused), *contents.notes):
+            print(f"predict: {told}", file=sys.stderr)
         if not contents.videos:
             raise DatasetError(f"The folder {path} has no video. Name another, or clips.")
         yield from (path / video.path for video in contents.videos)
@@ -320,6 +321,11 @@ def _wake(task: tuple[str, RunRecord]) -> None:
         _ = recipe.module
 
 
+def _length(task: Task) -> float:
+    """Seconds of the clip, as far as they are known."""
+    return task.facts.seconds if task.facts else media.longest(task.path)
+
+
 def _work(task: Task) -> Part | RawmsaError:
     """In a worker. Raises MediaError."""
     try:
@@ -337,11 +343,13 @@ def _work(task: Task) -> Part | RawmsaError:
         return error
 
 
-def _together(facts: media.Media | None, sound: Part | Failure, picture: Part | Failure) -> Content | Failure:
-    """The parts of a clip; of one that failed, why."""
-    for part in (sound, picture):
-        if isinstance(part, Failure):
-            return part
+def _together(task: Task, sound: Part | Failure, picture: Part | Failure) -> Content | Failure:
+    """The parts of a clip; of a sound that failed, why. Without its picture there is still the sound."""
+    facts = task.facts
+    if isinstance(sound, Failure):
+        return sound
+    if isinstance(picture, Failure):
+        picture = predict.unused("vision", picture.message, task.made)
     assert facts and isinstance(sound, Sound) and (picture is None or isinstance(picture, Frames))  # noqa: S101  the parts' types
     return predict.content(facts, sound.heard, {"audio": sound.frames, "vision": picture})
 

@@ -57,6 +57,7 @@ def _chunks(shape: Shape, schema: pa.Schema) -> Iterator[pa.Table]:
             **dict.fromkeys(tables.UNIMODAL.values(), [None] * len(some)),
             "transcript": [""] * len(some),
             "input_ids": [_tokens(rng) for _ in some],
+            "flags": [[]] * len(some),
         }
         yield pa.table({**content, **frames}, schema=schema)
 

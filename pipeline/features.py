@@ -7,6 +7,8 @@ An extractor is a module `pipeline.<modality>.<name>` with
   rate(params)      frames per second; `assemble.pool` averages several frames into one
   asset(params)     the SHA-256 of its model, a file or a folder (files.tree_sha256), or its revision; None: it has none
   extract(clip, params) -> Frames
+It may have
+  SYSTEM            the shared libraries of the system that it needs, with Debian's packages of them
 The file's name is the registry: params.yaml names it, nothing lists it. A worker calls `extract` for one clip after the other, on
 the CPU and within limits.memory_gib of address space, in which no GPU's driver fits; what it loads once, it keeps (functools.cache).
 A clip is computed again when the code of the extractor or of a module that it imports changes, its Params, its asset, or a
@@ -27,7 +29,7 @@ from pydantic import ConfigDict
 from pipeline import feature_shards, paths, tables
 from pipeline.blocks import Block
 from pipeline.errors import ParamsError
-from pipeline.execution import cache, workers
+from pipeline.execution import cache, platform, workers
 from pipeline.execution.fingerprint import Fingerprint, versions
 from pipeline.execution.tasks import Failure
 from pipeline.params import Limits, check, faults, load, near
@@ -91,6 +93,12 @@ class Recipe:
     def asset(self) -> str | None:
         """Which model it uses."""
         return self.module.asset(self.params)
+
+    @property
+    def lacking(self) -> str:
+        """What the system lacks for it, and how to install that; "" where nothing."""
+        missing = platform.missing(getattr(self.module, "SYSTEM", {}))
+        return f"the system lacks {', '.join(missing)}. {platform.to_install(missing)}" if missing else ""
 
     def metadata(self) -> FeatureMetadata:
         """What it is and what it yields."""
@@ -167,21 +175,23 @@ def run(modality: str, part: cache.Part | None = None) -> None:
         due = {key for shard in shards for key in shard.keys if key}
     missing = {key: index for index, key in keys.items() if key in due and store.find(key) is None}
     tasks = [(chosen, _clip(clips[index]), key) for key, index in missing.items()]
-    failures: dict[str, Failure] = {}
+    lacking = chosen.lacking if tasks else ""
+    failures = dict.fromkeys(missing, Failure("library", lacking)) if lacking else {}
     for outcome in workers.run(
         _extract,
-        tasks,
+        [] if lacking else tasks,  # what the system lacks costs this modality; the other stages go on
         title=modality,
         workers=load_workers(),
         executor=load_executor(),
         threads=load_threads(),
         limits=load("limits", Limits),
+        length=lambda task: task[1].seconds,
         size=int,
         before=sum(key not in missing for key in keys.values()),
     ):
         if outcome.failure:
             failures[tasks[outcome.index][2]] = outcome.failure
-    _tell(modality, clips, keys, missing, failures)
+    _tell(modality, clips, keys, missing, failures, lacking)
     if part:
         return
     for shard in shards:
@@ -214,6 +224,7 @@ def _tell(
     keys: Mapping[int, str],
     missing: Mapping[str, int],
     failures: Mapping[str, Failure],
+    lacking: str,
 ) -> None:
     """Print the stage's line."""
     imported = sum(row.path is None and row.has(modality) for row in clips)
@@ -225,7 +236,9 @@ def _tell(
         + (f", {imported} imported" if imported else "")
         + (f", {absent} without {modality}" if absent else "")
     )
-    if failures:
+    if lacking:
+        print(f"{modality}: no clip has {modality}: {lacking}. Then: rawmsa retry-failed")
+    elif failures:
         print(f"{modality}: try the failed clips again with: rawmsa retry-failed")
 
 

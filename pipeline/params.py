@@ -31,10 +31,14 @@ Precision = Literal["auto", "float32"]
 class Limits(Block):
     """What one clip may cost before it is given up, and how many may fail before the stage stops."""
 
-    seconds: PositiveFloat  # wall clock a clip and stage
+    seconds: PositiveFloat  # wall clock a stage and clip of up to a minute; a longer one gets as many times more
     memory_gib: PositiveFloat  # address space a worker
     max_failed_fraction: Share  # of a stage's clips; above it the stage ends with an error
     checkpoint_seconds: NonNegativeFloat  # between two states of a training that are kept, at least
+
+    def allowed(self, length: float) -> float:
+        """Seconds of wall clock for a clip of this length, in seconds."""
+        return self.seconds * max(1.0, length / 60)
 
 
 def load(name: str, model: type[T], file: Path = paths.PARAMS) -> T:

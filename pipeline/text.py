@@ -20,7 +20,7 @@ NO_WORD = -1  # of [CLS] and [SEP]
 ANEW = "dvc repro --force --single-item text && dvc repro"
 NONE = "none"  # the encoder of a language for which params.yaml names none
 SAMPLE, HEAD = 100, 4  # texts, and tokens of each, that tell one vocabulary from another
-NO_TOKENS = Tokens(input_ids=[], attention_mask=[], token_type_ids=[], word=[])
+NO_TOKENS = Tokens(input_ids=[], attention_mask=[], token_type_ids=[], word=[], total=0)
 
 
 class Params(Block):
@@ -47,7 +47,8 @@ class Params(Block):
 
 
 def tokenise(text: str, encoder: str, max_tokens: int) -> Tokens:
-    """Normalised text -> the token columns of tables.TOKENS, at most max_tokens long: [CLS], the head, [SEP].
+    """Normalised text -> the token columns of tables.TOKENS, at most max_tokens long: [CLS], the head, [SEP]. `total` tells
+    how many the whole text has.
 
     No text gives no tokens: the clip lacks the modality. Raises AssetError.
     """
@@ -63,6 +64,7 @@ def tokenise(text: str, encoder: str, max_tokens: int) -> Tokens:
         attention_mask=[1] * len(tokens.ids),
         token_type_ids=[0] * len(tokens.ids),
         word=[NO_WORD if word is None else word for word in tokens.word_ids],
+        total=len(tokens.ids) + sum(part.special_tokens_mask.count(0) for part in tokens.overflowing),
     )
 
 
@@ -81,23 +83,26 @@ def run(options: Params) -> None:
     without = {dataset: obstacles[language] for dataset, language in languages.items() if obstacles[language]}
     if without and len(without) == len(languages):
         raise AssetError("\n".join(f"{dataset}: {obstacle}" for dataset, obstacle in without.items()))
-    lengths = [
-        length
+    rows = [
+        row
         for dataset, language in languages.items()
-        for length in _write(dataset, language, obstacles[language], options)
+        for row in _write(dataset, language, obstacles[language], options)
     ]
     tables.keep_only(paths.FEATURES / "text", [paths.features("text", name).name for name in languages])
-    cut = sum(length == options.max_tokens for length in lengths)
-    empty = lengths.count(0)
-    print(f"text: {len(lengths)} clips: {len(lengths) - empty} tokenised, {empty} without text; {cut} at max_tokens")
+    cut = sum(len(row.input_ids) < row.total for row in rows)
+    empty = sum(not row.input_ids for row in rows)
+    print(
+        f"text: {len(rows):,} clips: {len(rows) - empty:,} tokenised, {empty:,} without text; {cut:,} cut to "
+        f"text.max_tokens ({options.max_tokens})"
+    )
     for dataset, obstacle in without.items():
         print(
             f"text: WARNING: {dataset} goes on without its texts, with sound and picture alone: {obstacle}, then: {ANEW}"
         )
 
 
-def _write(dataset: str, language: str, obstacle: str, options: Params) -> list[int]:
-    """Tokenise one data set, unless there is an obstacle. Returns the number of tokens of each clip."""
+def _write(dataset: str, language: str, obstacle: str, options: Params) -> list[TokensRow]:
+    """Tokenise one data set, unless there is an obstacle. Returns its rows."""
     ids, texts, spoken = tables.read(paths.transcripts(dataset), columns=["id", "text", "spoken"]).to_pydict().values()
     brought = paths.imported("text", dataset).is_file() and not obstacle
     metadata = TokensMetadata(
@@ -121,7 +126,7 @@ def _write(dataset: str, language: str, obstacle: str, options: Params) -> list[
         known = {"encoder_sha256": assets.encoder_sha256(encoder), "vocabulary": _tokenizer(encoder).get_vocab_size()}
         metadata = metadata.model_copy(update=known)
     tables.write(paths.features("text", dataset), tables.table_of(TokensRow, rows), metadata.content())
-    return [len(row.input_ids) for row in rows]
+    return rows
 
 
 def _take(dataset: str, ids: list[str], spoken: list[str], encoder: str, max_tokens: int) -> list[TokensRow]:
@@ -130,7 +135,7 @@ def _take(dataset: str, ids: list[str], spoken: list[str], encoder: str, max_tok
     A clip of which it brings none has none.
     """
     brought = {row.id: row for row in tables.read_rows(TokensRow, paths.imported("text", dataset))}
-    none = TokensRow(id="", input_ids=[], attention_mask=[], token_type_ids=[], word=[])
+    none = TokensRow(id="", input_ids=[], attention_mask=[], token_type_ids=[], word=[], total=0)
     rows = [_cut(brought.get(id, replace(none, id=id)), max_tokens) for id in ids]
     sample = [(row.input_ids, said) for row, said in zip(rows, spoken, strict=True) if row.id in brought][:SAMPLE]
     _check_vocabulary(dataset, encoder, [found for found, _ in sample], [said for _, said in sample])
@@ -144,6 +149,7 @@ def _cut(row: TokensRow, most: int) -> TokensRow:
         attention_mask=row.attention_mask[:most],
         token_type_ids=row.token_type_ids[:most],
         word=row.word[:most],
+        total=row.total,
     )
 
 

@@ -93,7 +93,8 @@ def dataset(name: str) -> "pd.DataFrame":
 
     Returns:
         One row per clip, in order of the ids: id, video_id, split, label, label_T, label_A, label_V, transcript, input_ids,
-        and for each modality that the data set has, audio and vision: a (frames, columns) float32 array, not
+        flags (what of the clip is cut), and for each modality that the data set has, audio and vision: a (frames, columns)
+        float32 array, not
         standardised, NaN where there is no value. attrs["columns"] names the columns of each.
 
     Raises:

@@ -108,7 +108,7 @@ def tables(data: Dataset, shown: bool) -> Iterator[Table]:
         (modality, row["id"], row["reason"] or "") for modality, part in data.extractions.items() for row in part.failed
     ]
     yield Table("Failed in extraction", ("Modality", "Clip", "Reason"), failed)
-    yield Table("Flags", ("Flag", "Clips"), counted(Counter(flag for clip in data.clips for flag in data.flags(clip))))
+    yield Table("Flags", ("Flag", "Clips"), counted(Counter(kind for clip in data.clips for kind in data.kinds(clip))))
     yield Table("Videos in several splits", ("Video",), [(video,) for video in settings.get("shared_videos", [])])
     texts = settings.get("shared_texts", []) if shown else []
     yield Table("Texts in several splits", ("Text",), [(shortened(text),) for text in texts])

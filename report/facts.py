@@ -2,6 +2,7 @@
 
 import csv
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,7 @@ class Extraction:
     present: Share  # frames that have something to say (a face), of all
     voiced: Share | None  # of the present frames; None: no column tells
     failed: list[Row]  # id, reason
-    flags: dict[str, list[str]]  # by clip id, of those that have any
+    flags: dict[str, list[Flagged]]  # by clip id, of those that have any
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,7 @@ class Dataset:
     transcripts: dict[str, Row]
     extractions: dict[str, Extraction]  # audio, vision; one without a file is left out
     textless: str  # why no clip has a text, where its encoder could not be had
+    cut: dict[str, list[Flagged]]  # by clip id, of those that are longer than what a network takes
     refused: list[Row]
     runs: dict[str, list[Run]]  # by network, in order of seed
     predictions: pa.Table
@@ -113,12 +115,19 @@ class Dataset:
         return min(self.runs[network], key=lambda run: (run.record.valid.mae, run.seed))
 
     def flags(self, clip: str) -> list[str]:
-        """What is odd about a clip, each stage's word before it."""
-        found = [f"clip: {flag}" for flag in self.clips[clip]["flags"]]
-        found += [f"transcript: {flag}" for flag in self.transcripts.get(clip, {}).get("flags", [])]
+        """What is odd about a clip, each stage's word before it, and what of it no network takes."""
+        return [f"{stage}{flagged}" for stage, flagged in self._flagged(clip)]
+
+    def kinds(self, clip: str) -> list[str]:
+        """Its flags without their numbers, to count clips by."""
+        return [f"{stage}{flagged.uncounted}" for stage, flagged in self._flagged(clip)]
+
+    def _flagged(self, clip: str) -> Iterator[tuple[str, Flagged]]:
+        for stage, row in (("clip: ", self.clips[clip]), ("transcript: ", self.transcripts.get(clip, {}))):
+            yield from ((stage, Flagged.parse(flag)) for flag in row.get("flags", []))
         for modality, part in self.extractions.items():
-            found += [f"{modality}: {flag}" for flag in part.flags.get(clip, [])]
-        return found
+            yield from ((f"{modality}: ", flagged) for flagged in part.flags.get(clip, []) if flagged.odd)
+        yield from (("", flagged) for flagged in self.cut.get(clip, []))
 
     def predicted(self, network: str, seed: int, trained_on: str) -> list[Row]:
         """One run's rows of predictions.parquet, in order of id."""
@@ -142,6 +151,7 @@ def read() -> list[Dataset]:
             transcripts=_transcripts(name) if name in clips else {},
             extractions=_extractions(name) if name in clips else {},
             textless=_textless(name) if name in clips else "",
+            cut=_cut(paths.table(name)),
             refused=refused.get(name, []),
             runs=_runs(name),
             predictions=predictions.filter(pc.equal(predictions["dataset"], name)),
@@ -167,6 +177,7 @@ def bare() -> list[Dataset]:
             transcripts={},
             extractions={},
             textless=_textless(name),
+            cut={},
             refused=[],
             runs={},
             predictions=nothing,
@@ -210,8 +221,18 @@ def _extraction(path: Path) -> Extraction:
         present=Share(sum(sum(row["mask"]) for row in rows), sum(row["n_frames"] for row in rows)),
         voiced=_voiced(path),
         failed=[{"id": row["id"], "reason": row["reason"]} for row in rows if row["status"] == "failed"],
-        flags={row["id"]: [Flagged.parse(flag).uncounted for flag in row["flags"]] for row in rows if row["flags"]},
+        flags=_flags(rows),
     )
+
+
+def _cut(folder: Path) -> dict[str, list[Flagged]]:
+    """What a training table says is cut; nothing where it is not made yet."""
+    made = (folder / tables.TABLE).is_file()
+    return _flags(tables.read_arrow(folder).select(["id", "flags"]).to_pylist()) if made else {}
+
+
+def _flags(rows: list[Row]) -> dict[str, list[Flagged]]:
+    return {row["id"]: list(map(Flagged.parse, row["flags"])) for row in rows if row["flags"]}
 
 
 def _voiced(path: Path) -> Share | None:

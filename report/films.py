@@ -27,7 +27,13 @@ def made(clips: Sequence[Row]) -> dict[tuple[str, str], Path]:
     tasks = [(row, key) for key, row in by_key.items() if store.find(key) is None]
     limits = params.load("limits", params.Limits).model_copy(update={"max_failed_fraction": 1.0})
     outcomes = workers.run(
-        _make, tasks, title="report", workers=params.workers(), threads=params.threads(), limits=limits
+        _make,
+        tasks,
+        title="report",
+        workers=params.workers(),
+        threads=params.threads(),
+        limits=limits,
+        length=lambda task: task[0]["seconds"],
     )
     for outcome in outcomes:
         if outcome.failure:

@@ -102,7 +102,7 @@ def made(words: list[list[Word]], flags: Sequence[str] = ()) -> None:
         for id, found in zip(ids, words, strict=True)
     ]
     tables.write(paths.transcripts("d"), tables.rows(tables.TRANSCRIPTS, said))
-    ones = {"attention_mask": [1] * 4, "token_type_ids": [0] * 4, "word": [-1, 0, 1, -1]}
+    ones = {"attention_mask": [1] * 4, "token_type_ids": [0] * 4, "word": [-1, 0, 1, -1], "total": 4}
     tokens = [{"id": id, "input_ids": [101, 5, 5, 102], **ones} for id in ids]
     encoder = {"encoder": "packaged", "encoder_sha256": "0"}
     tables.write(paths.features("text", "d"), tables.rows(tables.TOKENS, tokens), encoder)

@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from pipeline import assemble
+from pipeline import assemble, text
 from pipeline.assemble import statistics
-from pipeline.tables import Column, Statistics
+from pipeline.tables import IMPORTED, Column, FeatureMetadata, Frames, Policy, Statistics
 
 COLUMNS = [
     Column("level", "1"),
@@ -43,6 +43,38 @@ def test_the_head_is_kept_and_the_last_group_may_be_short() -> None:
     shaped = assemble.shape(x, np.ones(10, bool), COLUMNS[:1], pool=4, most=10)
     np.testing.assert_allclose(shaped[:, 0], [1.5, 5.5, 8.5])
     assert len(assemble.shape(x, np.ones(10, bool), COLUMNS[:1], pool=4, most=2)) == 2
+
+
+def frames(count: int, rate: float) -> Frames:
+    return Frames(np.arange(count) / rate, np.ones((count, 1), np.float32), np.ones(count, bool))
+
+
+def test_what_is_cut_of_a_long_clip_is_told_in_seconds() -> None:
+    made = FeatureMetadata(extractor="made", columns=COLUMNS[:1])
+    policy = Policy(pool={"audio": 4, "vision": 1}, max_frames={"audio": 400, "vision": 400})
+    spoken = assemble.Spoken([], [])
+    sound = assemble.shaped(frames(41_370, 100), "audio", made, policy, spoken)
+    picture = assemble.shaped(frames(6206, 15), "vision", made, policy, spoken)
+    assert [len(sound.x), *map(str, sound.flags)] == [400, "sound: first 16 of 414 s"]
+    assert [len(picture.x), *map(str, picture.flags)] == [400, "picture: first 27 of 414 s"]
+    assert assemble.shaped(frames(1600, 100), "audio", made, policy, spoken).flags == ()
+    brought = FeatureMetadata(extractor=IMPORTED, columns=COLUMNS[:1])
+    whole = Policy(pool={"audio": 1}, max_frames={"audio": None})
+    assert assemble.shaped(frames(41_370, 100), "audio", brought, whole, spoken).flags == ()
+
+
+def test_frames_of_words_without_a_token_are_cut_too() -> None:
+    made, said = FeatureMetadata(extractor="made", columns=COLUMNS[:1]), [(0.0, 1.0), (1.0, 2.6), (3.0, 9.0)]
+    policy = Policy(aligned=True)
+    part = assemble.shaped(frames(100, 10), "audio", made, policy, assemble.Spoken(said, [-1, 0, 1, -1]))
+    assert len(part.x) == 4 and list(map(str, part.flags)) == ["sound: first 3 of 10 s"]
+    assert assemble.shaped(frames(100, 10), "audio", made, policy, assemble.Spoken(said, [-1, 0, 1, 2, -1])).flags == ()
+
+
+def test_tokens_that_are_cut_are_told() -> None:
+    tokens = text.tokenise("good " * 1010, "packaged", 64)
+    assert list(map(str, assemble.cut(tokens))) == ["text: first 64 of 1,012 tokens"]
+    assert assemble.cut(text.tokenise("good", "packaged", 64)) == ()
 
 
 def test_a_clip_that_says_nothing_has_no_frames() -> None:

@@ -1,6 +1,7 @@
 """What a folder below data/raw becomes: clips, texts, splits, and refusals that say what to do."""
 
 import os
+from collections import Counter
 from pathlib import Path
 
 import openpyxl
@@ -83,12 +84,17 @@ def test_videos_flat_in_one_folder_are_clips_of_their_own(tmp_path: Path, where:
 
 
 def test_what_is_no_video_is_passed_over_or_named(tmp_path: Path) -> None:
-    ignored = [".DS_Store.mp4", "Thumbs.db", "v.mp4.part", "v.mp4.dvc", "notes.md", ".cache/x.mp4"]
-    dataset = read(tmp_path / "d", "v.mp4", *ignored, "v.wav", "w.wav", "labels.csv", "sub/label.csv", "dataset.yml")
-    assert ids(dataset) == ["v/0"]
-    assert sorted(reasons(dataset)) == ["not a video", "not in its place", "not in its place", "not in its place"]
+    ignored = [".DS_Store.mp4", "Thumbs.db", "v.mp4.dvc", ".cache/x.mp4"]
+    others = ["a.docx", "b.DOCX", "c.pdf", "d.mp4 ", "e.mp4.crdownload", "f.mp4.part", "g", "1. My talk", "notes.md"]
+    named = ["labels.csv", "sub/label.csv", "dataset.yml"]
+    dataset = read(tmp_path / "d", "v.mp4", *ignored, *others, "v.wav", "w.wav", "x.Opus", *named)
+    assert ids(dataset) == ["v/0", "w/0", "x/0"]  # sound alone is a clip; v.wav is the sound of v.mp4
+    assert Counter(reasons(dataset)) == {"not in its place": 3}
+    notes = " ".join(dataset.notes)
+    assert "files that are not read: 1 .wav: they have the names of videos" in notes
+    kinds = "1 '.mp4 ' (a blank at its end), 1 .crdownload, 2 .docx, 1 .md, 1 .part, 1 .pdf, 2 without an extension"
+    assert f"files that are not read: {kinds}: expected videos, sounds" in notes
     messages = " ".join(refusal.message for refusal in dataset.refused)
-    assert "2 .wav files" in messages
     assert "labels.csv is not read, expected" in messages and "dataset.yml is not read" in messages
 
 

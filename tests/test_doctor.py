@@ -19,6 +19,7 @@ from app.doctor import installation, project, raw
 from app.doctor.finding import Finding
 from pipeline import assets, paths, text
 from pipeline.errors import RawmsaError
+from pipeline.vision import landmarks
 
 ROOT = Path(__file__).parents[1]
 Disk = namedtuple("Disk", "total used free")
@@ -281,7 +282,9 @@ def test_everything_that_would_stop_dvc_is_told_together(
     misnamed.mkdir()
     (misnamed / "1.mp4").write_bytes(b"v")
     monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", "/nowhere/ffmpeg")
-    with pytest.raises(RawmsaError, match=r"6 faults would stop dvc repro. Mend each as said above"):
+    with pytest.raises(
+        RawmsaError, match=r"6 faults would stop dvc repro, or cost it a modality. Mend each as said above"
+    ):
         doctor.main()
     faults = [line.removeprefix("fault ") for line in capsys.readouterr().out.splitlines() if line.startswith("fault")]
     assert dict(line.split(": ", 1) for line in faults[1:]) == {
@@ -291,6 +294,21 @@ def test_everything_that_would_stop_dvc_is_told_together(
         "data/raw/own/pipe.mp4": "a pipe, socket or device, no regular file. Remove it",
         "data/raw/own/sock": "a pipe, socket or device, no regular file. Remove it",
     }
+
+
+def test_libraries_that_the_system_lacks_are_told_with_debians_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert told(installation.libraries(), "ok")
+    monkeypatch.setattr(landmarks, "SYSTEM", {"libEGL.so.99": "libegl1", "libc.so.6": "libc6", "libGL.so.99": "libgl1"})
+    assert fault(installation.libraries) == (
+        "vision cannot run: the system lacks libEGL.so.99, libGL.so.99. On Debian and Ubuntu: apt-get install libegl1 libgl1"
+    )
+
+
+def test_files_that_are_not_read_are_a_note_of_their_kinds(folder: Path) -> None:
+    for name in ("a.docx", "b.docx", "c.pdf", "1.srt", "label.csv"):
+        (folder / "own" / name).write_bytes(b"v")
+    (note,) = told(raw.entries(), "note")
+    assert note.startswith("data/raw/own: files that are not read: 2 .docx, 1 .pdf: expected videos, sounds")
 
 
 def test_a_name_that_ingest_refuses_is_a_note(folder: Path) -> None:

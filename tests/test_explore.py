@@ -6,17 +6,20 @@ from typing import Any
 
 import av
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from model.measures.results import Summary
-from pipeline import media, paths
+from pipeline import media, paths, tables
 from pipeline.execution import cache
 from pipeline.tables import Column
 from pipeline.vision import landmarks
-from report import player, proxy, published, tables
+from report import player, proxy, published
+from report import tables as report_tables
 from report.facts import read
 from report.tracks import Modality
 from tests import clips as videos
+from tests import tiny
 from tests.projects import clips, explored, features, film, ingest, predict, scored, train, trained, write
 
 pytestmark = pytest.mark.slow  # whole stages or figures, a second or more each
@@ -67,9 +70,20 @@ def test_human_labels_flags_and_failures_are_told() -> None:
     rows[2] |= {"label_T": 0.5, "flags": ["silent sound"]}
     ingest(({"name": "demo"}, rows))
     features("demo", "vision", ["smile"], {"v2/1": np.zeros((0, 1), np.float32)}, status="failed", reason="timeout")
+    table = tiny.table([None], dataset="demo").slice(0, 1)
+    told = pa.array([["text: first 64 of 1,012 tokens"]], pa.list_(pa.string()))
+    cut = table.set_column(0, table.schema.field("id"), pa.array(["v2/1"])).set_column(
+        table.column_names.index("flags"), table.schema.field("flags"), told
+    )
+    tables.write_table(paths.table("demo"), iter([cut]), tiny.metadata(tiny.WIDTHS, "demo", labelled=False))
     (data,) = explored(write())
     assert data["human"] == {"text": [None, None, 0.5, None, None, None, None]}
-    assert data["flags"][2] == ["clip: silent sound", "transcript: silent sound", "vision: failed"]
+    assert data["flags"][2] == [
+        "clip: silent sound",
+        "transcript: silent sound",
+        "text: first 64 of 1,012 tokens",
+        "vision: failed",
+    ]
 
 
 @pytest.mark.slow
@@ -104,13 +118,13 @@ def test_of_a_networks_own_seeds_the_best_is_told_and_of_another_data_sets_run_e
 def test_published_figures_stand_below_ours_with_their_source() -> None:
     scored("mosi")
     scores = {"self_mm": Summary(means={"mae": 0.7}, seeds=1)}
-    (ours,) = tables.results(read(), {"mosi": scores})
+    (ours,) = report_tables.results(read(), {"mosi": scores})
     table = published.beside(ours, read())
     assert table.header[-1] == "Source" and table.rows[0][-1] == "this report"
     theirs = [row for row in table.rows if row[1] == "Self-MM (B)" and row[-1].startswith("Yu et al. 2021, Table 1")]
     assert [row[2:4] for row in theirs] == [("0.713", "0.798")]  # as the paper prints them
     assert len({len(row) for row in table.rows}) == 1
-    demo = published.beside(tables.results(read(), {"mosi": scores})[0], [])
+    demo = published.beside(report_tables.results(read(), {"mosi": scores})[0], [])
     assert len(demo.rows) == 1
 
 

@@ -25,7 +25,7 @@ from pipeline.execution.cache import CONTENT, Part
 from pipeline.flags import Flag, Flagged
 from pipeline.tables.frames import Clip
 from pipeline.vision import landmarks
-from tests import clips, glottis, projects
+from tests import clips, corpus, glottis, projects
 
 pytestmark = pytest.mark.slow  # whole stages or figures, a second or more each
 
@@ -150,14 +150,68 @@ def test_a_frame_without_a_face_stays_in_its_place(tmp_path: Path) -> None:
     assert len(frames.times) == 15
     assert frames.mask[0] and frames.mask[-1] and not frames.mask[7]
     assert (frames.x[~frames.mask] == 0).all()
-    assert frames.flags == (Flagged(Flag.FACE_IN_PART),)
+    assert frames.flags == (Flagged(Flag.FACE_IN_PART), Flagged(Flag.PICTURE_CUTS, count=2))
+
+
+def test_a_face_is_followed_up_to_a_cut_and_another_one_from_there(tmp_path: Path) -> None:
+    chosen = recipe("vision", "landmarks")
+    first, second, both = (tmp_path / f"{name}.mp4" for name in ("first", "second", "both"))
+    face_video(first)
+    corpus.ffmpeg(
+        "-i", first, "-vf", "hflip,negate=components=u+v,hue=b=-2,noise=alls=1", second
+    )  # another in her place
+    corpus.ffmpeg("-i", first, "-i", second, "-filter_complex", "[0][1]concat=n=2", both)
+    frames = chosen.extract(Clip(both, None, None, 2.0))
+    assert frames.flags == (Flagged(Flag.PICTURE_CUTS, count=1),) and frames.mask.all()
+    assert chosen.extract(Clip(second, None, None, 1.0)).flags == ()
+
+
+def test_a_hole_in_the_picture_is_no_cut_and_masks_nothing(tmp_path: Path) -> None:
+    whole, holed = tmp_path / "whole.mp4", tmp_path / "holed.mp4"
+    face_video(whole, seconds=2.0)
+    corpus.ffmpeg("-i", whole, "-vf", "select='not(between(t,0.8,1.2))'", "-fps_mode", "vfr", holed)
+    frames = recipe("vision", "landmarks").extract(Clip(holed, None, None, 2.0))
+    assert frames.flags == () and frames.mask.all() and len(frames.mask) == 30
+
+
+def test_faces_of_two_shots_are_two_tracks() -> None:
+    face = [(np.array([100.0, 80.0]), 50.0, np.zeros(3))]
+    moving = landmarks._Seen([face] * 5, dict(enumerate([0.0, 9.0, 12.0, 9.0, 8.0])))
+    cut = landmarks._Seen([face] * 5, dict(enumerate([0.0, 1.0, 12.0, 1.0, 2.0])))
+    slight = landmarks._Seen([face] * 5, dict(enumerate([0.0, 0.1, 4.9, 0.1, 0.1])))
+    assert [[sorted(track.rows) for track in shot] for shot in landmarks._shots(cut)] == [[[0, 1]], [[2, 3, 4]]]
+    assert len(landmarks._shots(moving)) == len(landmarks._shots(slight)) == 1
+
+
+def test_blendshapes_are_mediapipes() -> None:
+    """Listed by hand, so that columns are known where MediaPipe cannot be imported."""
+    words = [shape.name.lower().split("_") for shape in face_landmarker.Blendshapes]
+    assert tuple(first + "".join(map(str.capitalize, rest)) for first, *rest in words) == landmarks.BLENDSHAPES
+
+
+def test_what_the_system_lacks_costs_one_stage_and_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(ROOT / "params.yaml", "params.yaml")
+    path = clips.make(paths.RAW / "own" / "a.mp4")
+    row = tables.ClipRow(
+        dataset="own", id="a/0", video_id="a", clip_id="0", path=str(path), sha256="0", seconds=1.0, has_vision=True
+    )
+    tables.write(paths.CLIPS, tables.table_of(tables.ClipRow, [row]))
+    monkeypatch.setattr(landmarks, "SYSTEM", {"libEGL.so.99": "libegl1"})
+    features.run("vision")
+    told = "the system lacks libEGL.so.99. On Debian and Ubuntu: apt-get install libegl1"
+    assert f"vision: no clip has vision: {told}. Then: rawmsa retry-failed" in capsys.readouterr().out
+    table = tables.read(paths.features("vision", "own"))
+    assert table["status"].to_pylist() == ["failed"] and table["reason"].to_pylist() == [f"library: {told}"]
 
 
 def test_of_two_faces_the_larger_is_followed(tmp_path: Path) -> None:
     chosen = recipe("vision", "landmarks")
     one = chosen.extract(Clip(face_video(tmp_path / "one.mp4"), None, None, 1.0))
     two = chosen.extract(Clip(face_video(tmp_path / "two.mp4", faces=2), None, None, 1.0))
-    assert two.flags == (Flagged(Flag.SEVERAL_FACES),)
+    assert two.flags == (Flagged(Flag.SEVERAL_FACES, count=100),)
     assert two.mask.all()
     nearness = two.x[:, -1] - one.x[:, -1]  # head_z, cm: the smaller face is far away
     assert np.abs(nearness).max() < 0.25 * np.abs(one.x[:, -1]).max()

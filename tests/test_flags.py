@@ -10,7 +10,7 @@ from pipeline.errors import Reason, TableError, coded
 from pipeline.flags import Flag, Flagged
 
 ROOMS = [Path(__file__).parents[1] / room for room in ("app", "model", "pipeline", "report", "stages")]
-DATA = {"columns": ("VUV", "NAQ"), "frames": 12, "reason": "no sound read: the rest\nof it"}
+DATA = {"columns": ("VUV", "NAQ"), "reason": "no sound read: the rest\nof it", "count": 64, "whole": 1012.5}
 
 
 def with_data(flag: Flag) -> Flagged:
@@ -23,10 +23,26 @@ def test_a_flag_is_stored_as_its_wording_and_read_back(flag: Flag) -> None:
 
 
 def test_a_flag_with_data_is_told_with_it() -> None:
-    flagged = Flagged(Flag.COLUMNS_NOT_FINITE, ("VUV", "NAQ"), 10)
-    assert str(flagged) == "VUV, NAQ not finite in 10 frames"
-    assert flagged.uncounted == "VUV, NAQ not finite in some frames"
+    flagged = Flagged(Flag.COLUMNS_NOT_FINITE, ("VUV", "NAQ"), count=1000)
+    assert str(flagged) == "VUV, NAQ not finite in 1,000 frames"
+    assert flagged.uncounted == "VUV, NAQ not finite in … frames"
+    assert not flagged.odd and Flagged(Flag.NO_FACE).odd
     assert str(Flagged(Flag.RECOGNITION_FAILED, reason="timeout")) == "recognition failed: timeout"
+
+
+@pytest.mark.parametrize(
+    ("used", "whole", "told"),
+    [
+        (64, 1012, "first 64 of 1,012 s"),
+        (16, 413.7, "first 16 of 414 s"),
+        (16, 16.3, "first 16 of 16.3 s"),
+        (16, 16.04, "first 16 of 16.04 s"),
+    ],
+)
+def test_what_is_cut_is_told_in_as_few_digits_as_tell_it(used: float, whole: float, told: str) -> None:
+    flagged = Flagged.cut(Flag.SOUND_CUT, used, whole)
+    assert str(flagged) == f"sound: {told}"
+    assert Flagged.parse(str(flagged)) == flagged
 
 
 @pytest.mark.parametrize("text", ["", "No face", "no face at all", "VUV not finite in frames", "recognition failed"])

@@ -49,7 +49,7 @@ def test_absent_and_silent_tracks_are_flagged(tmp_path: Path) -> None:
     silent = media.probe(clips.make(tmp_path / "silent.mp4", tone=0), None, None, LIMITS)
     assert (mute.has_audio, mute.has_vision, mute.flags) == (False, True, (Flagged(Flag.NO_SOUND),))
     assert (blind.has_audio, blind.has_vision, blind.flags) == (True, False, (Flagged(Flag.NO_PICTURE),))
-    assert (silent.has_audio, silent.flags) == (True, (Flagged(Flag.SILENT_SOUND),))
+    assert (silent.has_audio, silent.flags) == (False, (Flagged(Flag.SILENT_SOUND),))  # nothing is to be heard in it
 
 
 def test_a_sound_that_starts_late_stays_late(tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_what_is_not_named_like_a_video_is_not_opened(tmp_path: Path) -> None:
         lambda: media.open(playlist),
         lambda: media.probe(playlist, None, None, LIMITS),
     ):
-        with pytest.raises(MediaError, match="list.m3u8 ends in .m3u8, expected one of: 3gp, avi"):
+        with pytest.raises(MediaError, match="list.m3u8 ends in '.m3u8', expected a video .3g2, 3gp, .* sound .aac"):
             read()
 
 
@@ -127,7 +127,7 @@ def test_a_segment_is_cut_on_its_own_clock(tmp_path: Path) -> None:
 def test_a_segment_does_not_read_to_the_end_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, counted = clips.make(tmp_path / "a.mp4", seconds=20, fps=10), []
     plain = media._Segment.time
-    monkeypatch.setattr(media._Segment, "time", lambda self, frame: counted.append(1) or plain(self, frame))
+    monkeypatch.setattr(media._Segment, "time", lambda self, *stamp: counted.append(1) or plain(self, *stamp))
     assert media.probe(path, 1.0, 2.0, LIMITS).frames_decoded == 10
     assert len(counted) < 150  # of 200 pictures and 313 blocks of sound
 
@@ -216,3 +216,130 @@ def test_a_file_cut_short_is_flagged(tmp_path: Path) -> None:
     facts = media.probe(cut, None, None, LIMITS)
     assert 0 < facts.frames_decoded < facts.frames_declared
     assert Flagged(Flag.CUT_SHORT) in facts.flags
+
+
+STARTS = (0.5, 1.5, 1.9, 3.3, 3.6)
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return clips.make(tmp_path_factory.mktemp("plain") / "plain.mp4", seconds=6)
+
+
+def made(plain: Path, path: Path, *arguments: str) -> Path:
+    """The plain clip, encoded again by ffmpeg."""
+    ffmpeg("-threads", "1", "-i", plain, "-preset", "veryfast", *arguments, "-threads", "1", path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("closed.ts", ("-c:v", "libx264", "-g", "250", "-sc_threshold", "0", "-c:a", "aac")),
+        ("open.ts", ("-c:v", "libx264", "-x264opts", "open-gop=1:keyint=40:scenecut=0", "-c:a", "aac")),
+        ("camera.m2ts", ("-c:v", "libx264", "-g", "50", "-sc_threshold", "0", "-c:a", "ac3", "-ar", "48000")),
+        ("dvd.vob", ("-c:v", "mpeg2video", "-bf", "2", "-g", "15", "-c:a", "mp2")),
+        ("ahead.avi", ("-c:v", "mpeg4", "-bf", "2", "-c:a", "mp3", "-ar", "44100")),
+        ("exact.mkv", ("-c:v", "libx264", "-g", "250", "-sc_threshold", "0", "-c:a", "aac")),
+    ],
+)
+def test_a_segment_is_the_same_part_in_every_container(
+    plain: Path, tmp_path: Path, name: str, arguments: tuple[str, ...]
+) -> None:
+    path = made(plain, tmp_path / name, *arguments)
+    times = np.arange(0, 1.9, 0.04) + 0.021
+    for start in STARTS:
+        facts = media.probe(path, start, start + 2, LIMITS)
+        assert facts.frames_decoded == 50 and facts.corrupt_share == 0 and facts.status == "ok"
+        part, whole = media.frames(path, times, start, start + 2), list(media.frames(path, times + start))
+        assert all(found is not None and np.array_equal(found, same) for found, same in zip(part, whole, strict=True))
+
+
+def test_pixels_that_are_not_square_are_shown_as_players_do(plain: Path, tmp_path: Path) -> None:
+    square = made(plain, tmp_path / "square.mp4", "-qp", "0")
+    narrow = made(plain, tmp_path / "narrow.mp4", "-vf", "scale=128:48,setsar=1/2", "-qp", "0")
+    facts = media.probe(narrow, None, None, LIMITS)
+    assert (facts.width, facts.height) == (64, 48)
+    for shown, expected in zip(*(media.frames(path, np.arange(3)) for path in (narrow, square)), strict=True):
+        assert shown.shape == expected.shape == (48, 64, 3)
+        assert np.abs(shown.astype(int) - expected).mean() < 4
+    absurd = made(plain, tmp_path / "absurd.mp4", "-vf", "setsar=1000/1")
+    assert next(media.frames(absurd, np.zeros(1))).shape == (48, 64, 3)  # no picture of 64,000 x 48
+
+
+def test_frames_that_an_edit_list_discards_are_not_missing(plain: Path, tmp_path: Path) -> None:
+    whole, trimmed = (
+        made(plain, tmp_path / "whole.mp4", "-c:v", "libx264", "-bf", "3", "-g", "250"),
+        tmp_path / "trimmed.mp4",
+    )
+    ffmpeg("-ss", "2.3", "-i", whole, "-c", "copy", trimmed)
+    facts = media.probe(trimmed, None, None, LIMITS)
+    assert facts.flags == () and facts.frames_declared == facts.frames_decoded < 100
+
+
+def test_a_frame_stands_until_the_next_for_a_second_at_most(plain: Path, tmp_path: Path) -> None:
+    slow = made(plain, tmp_path / "slow.mp4", "-vf", "fps=1")
+    times = np.arange(0, 5.9, 1 / 15)
+    assert all(image is not None for image in media.frames(slow, times))
+    assert Flagged(Flag.FEW_FRAMES, count=1) in media.probe(slow, None, None, LIMITS).flags
+    holed = made(plain, tmp_path / "holed.mp4", "-vf", "select='not(between(t,2,4))'", "-fps_mode", "vfr")
+    there = [image is not None for image in media.frames(holed, times)]
+    assert [time for time, seen in zip(times, there, strict=True) if not seen] == [
+        time
+        for time in times
+        if 2.96 < time < 3.97  # the last frame lies at 1.96, the next at 4.04
+    ]
+    assert media.probe(holed, None, None, LIMITS).flags == (Flagged(Flag.PICTURE_GAPS),)
+
+
+def test_avi_of_a_codec_that_looks_ahead_is_shown_in_order_and_said_to_be(plain: Path, tmp_path: Path) -> None:
+    twin = made(plain, tmp_path / "twin.mp4", "-c:v", "libx264", "-bf", "3", "-g", "250")
+    copied = tmp_path / "copied.avi"
+    ffmpeg("-i", twin, "-c", "copy", copied)
+    facts = media.probe(copied, None, None, LIMITS)
+    assert (facts.status, facts.fps, facts.frames_declared, facts.frames_decoded) == ("ok", 25.0, 150, 150)
+    assert facts.flags == (Flagged(Flag.GUESSED_TIMES),)
+    times = np.arange(0, 5.9, 1 / 15)
+    for found, same in zip(media.frames(copied, times), media.frames(twin, times), strict=True):
+        np.testing.assert_array_equal(found, same)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("x.3g2", ("-c:v", "mpeg4", "-c:a", "aac")),
+        ("x.m2v", ("-c:v", "mpeg2video", "-an")),
+        ("x.mxf", ("-c:v", "mpeg2video", "-c:a", "pcm_s16le", "-ar", "48000")),
+        ("x.asf", ("-c:v", "wmv2", "-c:a", "wmav2")),
+        ("x.f4v", ("-c", "copy", "-f", "mp4")),
+        ("x.QT", ("-c", "copy", "-f", "mov")),
+        ("x.mpe", ("-c:v", "mpeg1video", "-c:a", "mp2", "-f", "mpeg")),
+        ("x.MOD", ("-c:v", "mpeg2video", "-c:a", "ac3", "-ar", "48000", "-f", "mpeg")),
+        ("x.dat", ("-c:v", "mpeg1video", "-c:a", "mp2", "-ar", "44100", "-f", "vcd")),
+        ("x.divx", ("-c:v", "mpeg4", "-c:a", "mp3", "-f", "avi")),
+        ("x.gif", ("-vf", "fps=10", "-t", "2")),
+    ],
+)
+def test_cameras_and_discs_name_their_films_in_many_ways(
+    plain: Path, tmp_path: Path, name: str, arguments: tuple[str, ...]
+) -> None:
+    facts = media.probe(made(plain, tmp_path / name, *arguments), None, None, LIMITS)
+    assert facts.status == "ok" and facts.has_vision and facts.has_audio == (name not in ("x.m2v", "x.gif"))
+    assert next(media.frames(tmp_path / name, np.array([1.0]))).shape == (48, 64, 3)
+
+
+@pytest.mark.parametrize("kind", ["aac", "aiff", "caf", "flac", "m4a", "mka", "mp3", "ogg", "opus", "wav", "wma"])
+def test_sound_alone_is_a_clip_without_a_picture(plain: Path, tmp_path: Path, kind: str) -> None:
+    path = made(plain, tmp_path / f"x.{kind}", "-vn", "-ar", "48000")
+    facts = media.probe(path, None, None, LIMITS)
+    assert (facts.has_audio, facts.has_vision, facts.flags) == (True, False, (Flagged(Flag.NO_PICTURE),))
+    assert facts.seconds == pytest.approx(6, abs=0.2)
+    assert np.abs(media.sound(path, 2.0, 3.0)).max() == pytest.approx(0.3, abs=0.05)
+
+
+def test_a_film_is_not_read_as_a_sound(plain: Path, tmp_path: Path) -> None:
+    """Formats of sound begin like much else: only a file that is named like one is taken for one."""
+    made(plain, tmp_path / "x.mp3", "-vn")
+    (tmp_path / "x.mp3").rename(tmp_path / "x.mp4")
+    with pytest.raises(MediaError, match="x.mp4 cannot be opened as a video"):
+        media.probe(tmp_path / "x.mp4", None, None, LIMITS)

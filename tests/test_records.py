@@ -34,7 +34,7 @@ from pipeline.tables import (
 )
 from pipeline.tables.records import Row
 
-FLAGS = (Flagged(Flag.NO_SOUND), Flagged(Flag.COLUMNS_NOT_FINITE, ("VUV", "NAQ"), 10))
+FLAGS = (Flagged(Flag.NO_SOUND), Flagged(Flag.COLUMNS_NOT_FINITE, ("VUV", "NAQ"), count=10))
 NAMED = {"dataset": "d", "id": "v/1"}
 ROWS: list[Row] = [
     ClipRow(**NAMED, video_id="v", clip_id="1", path="a.mp4", seconds=1.5, has_audio=True, width=80, flags=FLAGS),
@@ -44,7 +44,7 @@ ROWS: list[Row] = [
     TranscriptRow(
         id="v/1", text="a cat", spoken="A cat.", source="label", words=[Word("a", 0.0, 0.5), Word("cat")], flags=FLAGS
     ),
-    TokensRow(id="v/1", input_ids=[101, 102], attention_mask=[1, 1], token_type_ids=[0, 0], word=[-1, -1]),
+    TokensRow(id="v/1", input_ids=[101, 102], attention_mask=[1, 1], token_type_ids=[0, 0], word=[-1, -1], total=2),
 ]
 FACTS = DatasetFacts(
     language="en",

@@ -26,11 +26,13 @@ from app.predict import Content
 from app.serve import app, work
 from app.serve.clips import Clips
 from model.run_files import RunRecord
-from pipeline import assemble, features, paths, tables, text
+from pipeline import assemble, features, params, paths, tables, text
 from pipeline.errors import MediaError, RawmsaError, Reason, TableError
 from pipeline.media import Media
 from pipeline.params import Limits
 from pipeline.tables import Column, Frames, Word
+from pipeline.tables.frames import Clip
+from pipeline.vision import landmarks
 from tests import clips as videos
 from tests import projects
 
@@ -88,6 +90,31 @@ def test_a_window_is_shaped_as_a_clip_of_its_own() -> None:
     assert taken.transcript == "this is"  # "not" has its middle at 3.25
     assert taken.tokens == text.tokenise("this is", "packaged", 64)
     assert taken.frames["vision"].shape == (0, 0)
+
+
+def test_what_the_network_does_not_take_of_a_clip_is_told() -> None:
+    assert list(map(str, predict.inputs(content(), made()).flags)) == ["sound: first 2 of 6 s"]
+    assert predict.inputs(windows.cut(content(), 1.0, 3.0), made()).flags == []
+
+
+def test_a_modality_that_fails_costs_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(clip: Clip, params: object) -> Frames:
+        raise OSError("libEGL.so.1: cannot open shared object file")
+
+    monkeypatch.setattr(landmarks, "extract", fails)
+    columns = [{"name": "count", "unit": "", "kind": "value"}]
+    blocks = params.read()
+    extraction = {
+        "text": {"max_tokens": 64},
+        "audio": {"columns": columns, "extractor": "mfcc", "params": blocks["audio"]["mfcc"]},
+        "vision": {"columns": columns, "extractor": "landmarks", "params": blocks["vision"]["landmarks"]},
+    }
+    run = projects.record(columns={"audio": ["count"], "vision": ["count"]}, extraction=extraction)
+    path = videos.make(tmp_path / "a.mp4")
+    facts = Media(True, True, 1.0, *[None] * 6, 0, 0.0, 0.0, ())
+    sound, picture = (predict.extract(modality, path, facts, run) for modality in ("audio", "vision"))
+    assert len(sound.x) > 90 and sound.flags == () and len(picture.x) == 0
+    assert list(map(str, picture.flags)) == ["picture not used: libEGL.so.1: cannot open shared object file"]
 
 
 def test_a_window_to_the_end_has_what_comes_late() -> None:

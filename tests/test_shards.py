@@ -22,7 +22,7 @@ from tests import projects
 pytestmark = pytest.mark.slow  # whole stages or figures, a second or more each
 
 ROOT = Path(__file__).parents[1]
-WORDS = ["id", "video_id", "split", "label", "label_T", "label_A", "label_V", "transcript", "input_ids"]
+WORDS = ["id", "video_id", "split", "label", "label_T", "label_A", "label_V", "transcript", "input_ids", "flags"]
 
 
 def rows(ids: list[str], seconds: float = 1.0) -> list[ClipRow]:
@@ -84,7 +84,7 @@ def write(ids: list[str], label: float = 0.5) -> None:
         for row in clips
     ]
     tables.write(paths.transcripts("d"), tables.rows(tables.TRANSCRIPTS, said))
-    tokens = [{"id": row["id"], "input_ids": [1, 5, 2], "attention_mask": [1] * 3, "token_type_ids": [0] * 3, "word": [-1, 0, -1]} for row in clips]  # fmt: skip
+    tokens = [{"id": row["id"], "input_ids": [1, 5, 2], "attention_mask": [1] * 3, "token_type_ids": [0] * 3, "word": [-1, 0, -1], "total": 3} for row in clips]  # fmt: skip
     described = {"encoder": "packaged", "encoder_sha256": "0"}
     tables.write(paths.features("text", "d"), tables.rows(tables.TOKENS, tokens), described)
 
@@ -301,7 +301,9 @@ def test_a_training_table_of_chunks_is_read_in_their_order(tmp_path: Path):
     schema = tables.training_schema({"audio": 2})
     content = {"video_id": "v", "split": "train", **dict.fromkeys(("label", "label_T", "label_A", "label_V"), 1.0)}
     chunks = [
-        pa.Table.from_pylist([content | {"id": id, "transcript": "", "input_ids": [1], "audio": [[1.0, 2.0]]}], schema)
+        pa.Table.from_pylist(
+            [content | {"id": id, "transcript": "", "input_ids": [1], "audio": [[1.0, 2.0]], "flags": []}], schema
+        )
         for id in "cab"
     ]
     tables.write_table(tmp_path / "t", iter(chunks), {"columns": {"audio": ["x", "y"]}})

@@ -36,6 +36,7 @@ def test_ids_are_those_of_bert_base_uncased() -> None:
         attention_mask=[1, 1, 1, 1],
         token_type_ids=[0, 0, 0, 0],
         word=[-1, 0, 1, -1],
+        total=4,
     )
 
 
@@ -51,11 +52,12 @@ def test_a_long_text_keeps_its_head_and_its_end_mark() -> None:
     cut = text.tokenise("good " * 100, "packaged", 64)
     assert cut.input_ids == [*whole[:63], SEP]
     assert cut.word[-1] == -1
-    assert {len(column) for column in vars(cut).values()} == {64}
+    assert cut.total == text.tokenise("good " * 100, "packaged", 512).total == 102  # what is cut is counted
+    assert {len(column) for column in (cut.input_ids, cut.attention_mask, cut.token_type_ids, cut.word)} == {64}
 
 
 def test_no_text_no_tokens() -> None:
-    none = Tokens(input_ids=[], attention_mask=[], token_type_ids=[], word=[])
+    none = Tokens(input_ids=[], attention_mask=[], token_type_ids=[], word=[], total=0)
     assert text.tokenise("", "packaged", 64) == none
 
 
@@ -87,7 +89,7 @@ def test_the_stage_writes_the_data_sets_that_are_there(project: Path, capsys: py
     before = paths.features("text", "films").read_bytes()
     text.run(OPTIONS)
 
-    assert capsys.readouterr().out == "text: 2 clips: 1 tokenised, 1 without text; 0 at max_tokens\n"
+    assert capsys.readouterr().out == "text: 2 clips: 1 tokenised, 1 without text; 0 cut to text.max_tokens (64)\n"
     assert tables.datasets_of(paths.FEATURES / "text") == ["films"]
     assert paths.features("text", "films").read_bytes() == before
     table = tables.read(paths.features("text", "films"))
@@ -124,7 +126,7 @@ def test_an_encoder_that_cannot_be_had_costs_one_data_set_its_texts(
     transcribed("filme", {"v/1": "ein guter film"}, language="de")
     text.run(OPTIONS.model_copy(update={"encoder": {"en": "packaged", "zh": UNKNOWN}}))
     counted, *told = capsys.readouterr().out.splitlines()
-    assert counted == "text: 3 clips: 1 tokenised, 2 without text; 0 at max_tokens"
+    assert counted == "text: 3 clips: 1 tokenised, 2 without text; 0 cut to text.max_tokens (64)"
     assert [line.partition(" goes on without its texts")[0] for line in told] == [
         "text: WARNING: filme",
         "text: WARNING: own",

@@ -56,6 +56,11 @@ def threads_of(_: int) -> str:
     return f"{os.environ['OMP_NUM_THREADS']} {torch.get_num_threads()}"
 
 
+def sleepy(task: str) -> str:
+    time.sleep(2 if task == "sleepy" else 0)
+    return task
+
+
 def devices_of(_: int) -> str | None:
     assert "torch" not in sys.modules
     return os.environ.get("CUDA_VISIBLE_DEVICES")
@@ -72,7 +77,17 @@ def test_each_fault_costs_one_task() -> None:
 def test_a_tasks_own_time_out_is_not_the_pools() -> None:
     storage, overrun, _, _ = (outcome.failure for outcome in run(["slow storage", "hang", 1, 2]))
     assert (storage.reason, storage.message) == ("TimeoutError", "s3: no answer") and "Traceback" in storage.trace
-    assert overrun.reason == "timeout" and "limits.seconds" in overrun.message
+    assert overrun.reason == "timeout" and "longer than 3 s, which limits.seconds of params.yaml" in overrun.message
+
+
+def test_a_long_clip_gets_more_time() -> None:
+    assert [LIMITS.allowed(length) for length in (0.0, 8.0, 60.0, 720.0)] == [3, 3, 3, 36]
+    tasks, limits = ["short", "sleepy"], LIMITS.model_copy(update={"seconds": 1, "max_failed_fraction": 1})
+    several = {"title": "test", "workers": 2, "threads": 1, "limits": limits}
+    found = workers.run(sleepy, tasks, length=lambda task: 600.0 if task == "sleepy" else 0.0, **several)
+    assert all(outcome.failure is None for outcome in found)
+    (outcome,) = workers.run(sleepy, ["sleepy"], **several)
+    assert outcome.failure and outcome.failure.reason == "timeout"
 
 
 def test_a_script_needs_no_main_guard(tmp_path: Path) -> None:

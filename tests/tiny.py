@@ -130,6 +130,7 @@ def table(
         lengths = rng.integers(2, 9, len(splits))
         frames = [rng.normal(label, 0.3, (length, width)) for label, length in zip(labels, lengths, strict=True)]
         columns[modality] = [x[: 0 if (row, modality) in absent else None] for row, x in enumerate(frames)]
+    columns["flags"] = [[] for _ in splits]
     for row, modality in absent:
         if modality == "text":
             columns["input_ids"][row] = []

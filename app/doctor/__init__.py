@@ -9,9 +9,9 @@ from pipeline.datasets.refusal import printable
 from pipeline.errors import RawmsaError
 
 CHECKS = (
-    *(installation.python, installation.packages, installation.opencv, installation.ffmpeg, installation.models),
-    *(installation.accelerator, project.parameters, project.encoders, project.dvc, project.revision, project.disk),
-    raw.entries,
+    *(installation.python, installation.packages, installation.libraries, installation.opencv, installation.ffmpeg),
+    *(installation.models, installation.accelerator, project.parameters, project.encoders, project.dvc),
+    *(project.revision, project.disk, raw.entries),
 )
 MARKS = {"ok": ("✓", "green"), "note": ("!", "yellow"), "fault": ("✗", "red")}
 
@@ -25,7 +25,9 @@ def main() -> None:
         _print(console, finding)
     if faults:
         entries = "1 fault" if faults == 1 else f"{faults} faults"
-        raise RawmsaError(f"{entries} would stop dvc repro. Mend each as said above, then start again.")
+        raise RawmsaError(
+            f"{entries} would stop dvc repro, or cost it a modality. Mend each as said above, then start again."
+        )
 
 
 def _print(console: Console, finding: Finding) -> None:

@@ -11,6 +11,8 @@ from packaging.specifiers import SpecifierSet
 from app.doctor.finding import Finding
 from pipeline import assets
 from pipeline.errors import AssetError
+from pipeline.execution import platform as system
+from pipeline.vision import landmarks
 
 INSTALL = "Install it: make install"
 WITHOUT = {  # an extra, and what is missing without it
@@ -67,6 +69,14 @@ def packages() -> Iterator[Finding]:
     yield Finding("ok", f"packages: {fitting} as pyproject.toml asks")
 
 
+def libraries() -> Iterator[Finding]:
+    """The system's shared libraries that the landmarks need."""
+    if missing := system.missing(landmarks.SYSTEM):
+        yield Finding("fault", f"vision cannot run: the system lacks {', '.join(missing)}", system.to_install(missing))
+    else:
+        yield Finding("ok", f"libraries of the system: {', '.join(landmarks.SYSTEM)}")
+
+
 def opencv() -> Iterator[Finding]:
     """All distributions of cv2 share one folder: the one that was installed last overwrites the others' files."""
     there = {name: version for name in CV2 if (version := _version(name))}
@@ -75,6 +85,8 @@ def opencv() -> Iterator[Finding]:
     try:
         import cv2
     except Exception as error:  # a broken installation fails in many ways
+        if system.missing(landmarks.SYSTEM):  # libraries() has said so
+            return
         yield Finding("fault", f"cv2 cannot be imported ({error}); installed: {told or 'nothing'}", anew)
         return
     if len(set(there.values())) > 1:

@@ -18,7 +18,7 @@ from model.training.logs import DECIDING, git
 from pipeline import datasets, params, paths, text
 from pipeline.datasets import description
 from pipeline.errors import DatasetError, ParamsError
-from pipeline.media import VIDEOS
+from pipeline.media import SOUNDS, VIDEOS, extension
 
 ACTIVATE = "Activate the environment: . .venv/bin/activate"
 PATIENCE = 20  # seconds
@@ -26,6 +26,7 @@ DVC = Path(".dvc")
 # Bytes, by du -sb on the demo of 60 clips, 181 s, with covarep and landmarks: 8.5 MB of clips in the cache; 6.9 MB of
 # features and tables, of which DVC keeps a copy; 91 MB of weights, which lie in the cache, in data/runs and in DVC's.
 CACHED, MADE, WEIGHTS = 47_000, 2 * 38_000, 91_000_000  # a second of clip; the same; a network and data set
+SOUND = 8_000  # a second of compressed speech
 VIDEO = 100_000  # a second of video at a low rate: the field's clips have 130,000 to 440,000
 IMPORTED = 2  # times their own size: features and tables; DVC's copies on top
 
@@ -119,7 +120,8 @@ def disk() -> Iterator[Finding]:
 
 def _estimates() -> Iterator[tuple[Path, int, int]]:
     """Of data/ (with DVC's cache) and of our cache: the bytes that the outputs of data/raw take, and those there already."""
-    seconds = sum(size for file, size in _sizes(paths.RAW) if file.suffix.lower().lstrip(".") in VIDEOS) / VIDEO
+    rates = dict.fromkeys(VIDEOS, VIDEO) | dict.fromkeys(SOUNDS, SOUND)
+    seconds = sum(size / rates[kind] for file, size in _sizes(paths.RAW) if (kind := extension(file.name)) in rates)
     imported = sum(size for file, size in _sizes(paths.RAW) if file.match(str(paths.imported("*", "*"))))
     sets = datasets.discover(paths.RAW)[0] if paths.RAW.is_dir() else []
     weights = WEIGHTS * len(sets) * _networks()

@@ -3,11 +3,13 @@
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from app.doctor.finding import Finding
 from pipeline import datasets, paths
 from pipeline.datasets.refusal import printable
+from pipeline.errors import DatasetError
 
 
 def entries() -> Iterator[Finding]:
@@ -26,7 +28,12 @@ def entries() -> Iterator[Finding]:
     faults += [(path, *fault) for path in files if (fault := _misnamed(path) or _unreadable(path))]
     yield from (Finding("fault", f"{printable(path)}: {what}", remedy) for path, what, remedy in sorted(faults))
     sets, refused = datasets.discover(paths.RAW)
-    yield from (Finding("note", refusal.message) for refusal in refused)
+    notes: list[str] = []
+    with suppress(DatasetError):  # a folder that cannot be listed is a fault above
+        for folder, found in ((folder, datasets.scan(folder)) for folder in sets):
+            refused += found.refused
+            notes += [f"{printable(folder)}: {note}" for note in found.notes]
+    yield from (Finding("note", told) for told in (*(refusal.message for refusal in refused), *notes))
     if not faults:
         yield Finding("ok", f"{paths.RAW} is fine: {len(files)} files in {len(sets)} data sets")
 

@@ -7,6 +7,8 @@ any table with the same columns. NaN stands for "not there" (no face, no pitch) 
 
 With `aligned`, a clip has as many frames as tokens (pipeline.assemble.align) and `pool` and `max_frames` do not apply; nor do they
 to features that a data set brings, which are of the rate and length that their makers meant.
+
+What is cut of a clip, of its tokens too, is said in the table's column `flags`.
 """
 
 from collections.abc import Sequence
@@ -17,7 +19,7 @@ from pydantic import PositiveInt
 
 from pipeline import paths, tables
 from pipeline.assemble import align, write
-from pipeline.assemble.shaping import Spoken, shape, shape_aligned, shaped_names
+from pipeline.assemble.shaping import Shaped, Spoken, cut, shape, shape_aligned, shaped, shaped_names
 from pipeline.assemble.statistics import Moments, scale, together
 from pipeline.assemble.write import FRAMES, Part, Recipe, others
 from pipeline.errors import TableError
@@ -39,7 +41,19 @@ from pipeline.tables import (
     shards,
 )
 
-__all__ = ["FRAMES", "Counts", "Params", "Spoken", "run", "shape", "shape_aligned", "shaped_names"]
+__all__ = [
+    "FRAMES",
+    "Counts",
+    "Params",
+    "Shaped",
+    "Spoken",
+    "cut",
+    "run",
+    "shape",
+    "shape_aligned",
+    "shaped",
+    "shaped_names",
+]
 
 
 class Counts(Block):
@@ -80,7 +94,7 @@ def _assemble(
     extraction = Extraction(text=tables.read_metadata(TokensMetadata, tokens), audio=audio, vision=vision)
     recipe = Recipe(extraction, _policy(options, extraction))
     _check_rows(clips, tokens, words)
-    spoken = _spoken(name, clips, words, tokens) if options.aligned else None
+    spoken = _spoken(name, clips, words, tokens) if options.aligned else [Spoken([], [])] * len(clips)
     if options.aligned:
         _check_aligned(name, extraction)
     by_id = {row.id: row for row in labels}
@@ -90,7 +104,7 @@ def _assemble(
         start += len(some)
         features = {modality: paths.features(modality, name) / f"{shards.name(some)}.parquet" for modality in FRAMES}
         rows = [by_id[clip.id] for clip in some]
-        part = Part(some, rows, tokens[here], words[here], spoken[here] if spoken else None, features)
+        part = Part(some, rows, tokens[here], words[here], spoken[here], features)
         keys = {modality: _key_of(file, modality) for modality, file in features.items()}
         key = Fingerprint(("pipeline.assemble",), recipe.policy.content()).key(frames=keys, **part.told())
         file = folder / f"{shards.name(some)}.arrow"

@@ -6,8 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.assemble import align
+from pipeline.flags import Flag, Flagged
+from pipeline.tables.about import FeatureMetadata, Policy
 from pipeline.tables.frames import Column, Frames
+from pipeline.tables.records import Tokens
 
+CUT = {"audio": Flag.SOUND_CUT, "vision": Flag.PICTURE_CUT}
 CONSTANT = 1e-6  # a length or a standard deviation below which nothing is said
 
 
@@ -17,6 +21,41 @@ class Spoken:
 
     said: list[align.Span]
     word: list[int]
+
+    @property
+    def ended(self) -> float | None:
+        """Seconds at which the last word with a token ends; None where every word has one."""
+        last = max(self.word, default=-1)
+        return self.said[last][1] if 0 <= last < len(self.said) - 1 else None
+
+
+@dataclass(frozen=True)
+class Shaped:
+    """A clip's frames as a training table has them, (T', D') float32, and what of the clip is not in them."""
+
+    x: np.ndarray
+    flags: tuple[Flagged, ...] = ()
+
+
+def shaped(frames: Frames, modality: str, made: FeatureMetadata, policy: Policy, spoken: Spoken) -> Shaped:
+    """The frames of an extractor as `policy` has them in a training table. made: by which extractor; spoken: read where the
+    policy aligns. What is cut at the end is flagged, in seconds."""
+    step = float(frames.times[-1] - frames.times[0]) / (len(frames.times) - 1) if len(frames.times) > 1 else 0.0
+    if policy.aligned and not made.imported:
+        ended = spoken.ended
+        x, used = shape_aligned(frames, made.columns, spoken), np.inf if ended is None else ended
+    else:
+        pool, most = policy.pool[modality], policy.max_frames[modality]
+        x = shape(frames.x, frames.mask, made.columns, pool, most)
+        used = np.inf if most is None else pool * most * step
+    whole = len(frames.times) * step
+    return Shaped(x, (Flagged.cut(CUT[modality], used, whole),) if used < whole else ())
+
+
+def cut(tokens: Tokens) -> tuple[Flagged, ...]:
+    """A flag where a text has more tokens than are used."""
+    used = len(tokens.input_ids)
+    return (Flagged.cut(Flag.TEXT_CUT, used, tokens.total),) if used < tokens.total else ()
 
 
 def shape(x: np.ndarray, mask: np.ndarray, columns: Sequence[Column], pool: int, most: int | None) -> np.ndarray:

@@ -22,7 +22,7 @@ from pipeline.datasets.split import Kind, Shares
 from pipeline.errors import DatasetError, Reason
 from pipeline.tables import Cue
 
-__all__ = ["Clip", "Dataset", "Refusal", "Shares", "Text", "discover", "read"]
+__all__ = ["Clip", "Dataset", "Refusal", "Shares", "Text", "discover", "read", "scan"]
 
 
 @dataclass(frozen=True)

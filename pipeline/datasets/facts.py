@@ -120,6 +120,7 @@ def _compute(tasks: list[_Task], store: Store, before: int) -> dict[str, Failure
         executor=params.executor(),
         threads=params.threads(),
         limits=params.load("limits", params.Limits),
+        length=lambda task: _longest(task.segment),
         before=before,
     )
     for outcome in outcomes:
@@ -130,6 +131,12 @@ def _compute(tasks: list[_Task], store: Store, before: int) -> dict[str, Failure
             with store.put(task.key) as part:
                 part.write_text(json.dumps(outcome.value))
     return failures
+
+
+def _longest(segment: Segment) -> float:
+    """Seconds that it lasts at most, as far as one can tell before it is opened."""
+    whole = media.longest(segment.path)
+    return whole if segment.end is None else min(whole, segment.end - (segment.start or 0.0))
 
 
 def _probe(task: _Task) -> dict[str, object]:

@@ -3,6 +3,7 @@
 import os
 import re
 import stat
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -10,10 +11,9 @@ from pathlib import Path, PurePosixPath
 from pipeline import media
 from pipeline.datasets.refusal import CONTROL, Refusal, examples, printable, several
 from pipeline.errors import DatasetError, MediaError, Reason
-from pipeline.media import VIDEOS
+from pipeline.media import SOUNDS, VIDEOS, extension
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-SOUNDS = frozenset({"aac", "flac", "m4a", "mp3", "ogg", "opus", "wav", "wma"})
 SIDECARS = ("srt", "vtt", "txt")  # the first that is there wins: those with times before those without
 LABEL_FILES = ("label.csv", "label.tsv", "label.xlsx")
 MEANT = {
@@ -24,7 +24,8 @@ MEANT = {
 }
 SHEETS = frozenset({"csv", "tsv", "xlsx", "xls", "ods"})  # what may hold labels; read under the names of LABEL_FILES
 IGNORED_NAMES = frozenset({"Thumbs.db", "desktop.ini"})
-IGNORED_SUFFIXES = (".dvc", ".part")
+FEATURES = re.compile(r"features/\w+\.parquet")  # what a data set brings
+KIND = re.compile(r"\.\w{1,16}\s*")  # what passes for a kind of file; after the dot of "1. My talk" comes none
 BOMS_16 = (b"\xff\xfe", b"\xfe\xff")
 EXCEL = " (in Excel: 'CSV UTF-8')"
 BEFORE = 20  # characters that a message quotes before a wrong byte
@@ -32,7 +33,7 @@ BEFORE = 20  # characters that a message quotes before a wrong byte
 
 @dataclass(frozen=True)
 class Video:
-    """A file (or what passes for one) with a video's extension. Nothing has opened it yet."""
+    """A file (or what passes for one) with the extension of a video or of a sound. Nothing has opened it yet."""
 
     path: str  # below the data set's folder, with slashes
     fault: tuple[Reason, str] | None = None  # reason and message: it must not be opened
@@ -79,43 +80,55 @@ def discover(raw: Path) -> tuple[list[Path], list[Refusal]]:
                 "letters, digits, '.', '_' or '-', 64 in all. Rename the folder."
             )
             refused.append(Refusal(printable(path), Reason.DATA_SET_NAME, message))
-        elif extension(path.name) in VIDEOS:
+        elif extension(path.name) in VIDEOS | SOUNDS:
             message = f"{printable(path.name)} lies in no data set. Move it into a folder of its own below {raw}."
             refused.append(Refusal(printable(path), Reason.NOT_IN_A_DATA_SET, message))
     return folders, refused
 
 
 def scan(folder: Path) -> Contents:
-    """List a data set's files without opening any."""
+    """List a data set's files without opening any. A sound that is named like a video is that video's: no clip."""
     contents = Contents([], {}, [])
-    sounds: dict[str, list[str]] = {}
+    sounds, others = Counter[str](), Counter[str]()
     sheets: dict[str, list[str]] = {}
-    for file in _walk(folder):
+    files = list(_walk(folder))
+    videos = {PurePosixPath(file.name).stem for file in files if extension(file.name) in VIDEOS}
+    for file in files:
         kind, path = extension(file.name), file.relative_to(folder).as_posix()
-        if kind in VIDEOS:
+        if kind in SOUNDS and PurePosixPath(path).stem in videos:
+            sounds[f".{kind}"] += 1
+        elif kind in VIDEOS | SOUNDS:
             contents.videos.append(Video(path, _fault(file, path)))
         elif kind in SIDECARS and file.is_file():
             contents.sidecars.setdefault(path[: -len(kind) - 1], []).append(path)
-        elif kind in SOUNDS:
-            sounds.setdefault(kind, []).append(path)
         elif path != (meant := MEANT.get(file.name.casefold(), path)):
             message = f"{printable(path)} is not read, expected {folder / meant}. Rename it, or move it there."
             contents.refused.append(Refusal(printable(file), Reason.NOT_IN_ITS_PLACE, message))
         elif kind in SHEETS and path not in LABEL_FILES:
             sheets.setdefault(kind, []).append(path)
+        elif path not in MEANT.values() and not FEATURES.fullmatch(path):
+            others[_kind(file.name)] += 1
     for kind, found in sorted(sheets.items()):
         contents.notes.append(
             f"{several(f'.{kind} file', found)} not read ({examples(found)}). If labels are in one, name it label.csv, label.tsv or "
             "label.xlsx (first save an .xls or .ods file as .xlsx)."
         )
-    for kind, found in sorted(sounds.items()):
-        message = f"{len(found)} .{kind} files are no videos and are not read. Wrap sound alone in a .mp4 to use it."
-        contents.refused.append(Refusal(printable(folder / found[0]), Reason.NOT_A_VIDEO, message))
+    for counts, why in (
+        (sounds, "they have the names of videos, whose own sound is used"),
+        (others, "expected videos, sounds, their .srt, .vtt or .txt, label.csv, dataset.yaml. Rename or convert clips"),
+    ):
+        if counts:
+            kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(counts.items()))
+            contents.notes.append(f"files that are not read: {kinds}: {why}.")
     return contents
 
 
-def extension(name: str) -> str:
-    return PurePosixPath(name).suffix.lower().lstrip(".")
+def _kind(name: str) -> str:
+    """What an unknown file ends in, as a message has it."""
+    suffix = PurePosixPath(name).suffix.lower()
+    if not KIND.fullmatch(suffix):
+        return "without an extension"
+    return suffix if suffix == suffix.rstrip() else f"'{printable(suffix)}' (a blank at its end)"
 
 
 def content(file: Path, most: int) -> bytes:
@@ -170,11 +183,7 @@ def _listed(folder: Path) -> list[Path]:
             f"{printable(folder)} cannot be listed ({error.strerror}), expected a folder that can. "
             "Allow it (chmod), shorten its path, or remove it."
         ) from None
-    return [p for p in paths if not (p.name.startswith(".") or p.name in IGNORED_NAMES or _unfinished(p.name))]
-
-
-def _unfinished(name: str) -> bool:
-    return name.lower().endswith(IGNORED_SUFFIXES)
+    return [p for p in paths if not (p.name.startswith(".") or p.name in IGNORED_NAMES or extension(p.name) == "dvc")]
 
 
 def _fault(file: Path, path: str) -> tuple[Reason, str] | None:

@@ -48,8 +48,8 @@ class Nodes:
     def places(self) -> int:
         return max(1, int(self._ray.cluster_resources().get("CPU", 0)) // self._threads)
 
-    def schedule(self, function: Callable[[T], R], task: T) -> Future[Any]:
-        ref = self._carry.remote(function, task, *self._given)
+    def schedule(self, function: Callable[[T], R], task: T, length: float = 0.0) -> Future[Any]:
+        ref = self._carry.remote(function, task, length, *self._given)
         future: Future[Any] = ref.future()
         return future
 
@@ -100,12 +100,12 @@ def _ask(address: str) -> None:
 
 
 def _carry(
-    function: Callable[[Any], Any], task: Any, threads: int, limits: Limits | None, project: Path
+    function: Callable[[Any], Any], task: Any, length: float, threads: int, limits: Limits | None, project: Path
 ) -> Outcome[Any]:
     """In a Ray worker: have its child do a task."""
     os.chdir(project)
     child = _child(threads, limits)
-    return child.outcome(0, child.schedule(function, task))
+    return child.outcome(0, child.schedule(function, task, length))
 
 
 @cache

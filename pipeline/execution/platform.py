@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
@@ -21,6 +21,25 @@ from pipeline.errors import StageError
 PR_SET_PDEATHSIG = 1
 LIBC = ctypes.CDLL(None)  # loaded here: between fork and exec nothing may be
 LOOK_SECONDS = 1.0  # between two looks at the parent, where the system sends no signal at its death
+
+
+def missing(libraries: Mapping[str, str]) -> dict[str, str]:
+    """Those of these shared libraries of the system that do not load; none on another system than Linux.
+
+    libraries: Debian's package by the library's name.
+    """
+    found = {}
+    for name, package in libraries.items() if sys.platform == "linux" else ():
+        try:
+            ctypes.CDLL(name)
+        except OSError:
+            found[name] = package
+    return found
+
+
+def to_install(libraries: Mapping[str, str]) -> str:
+    """How these are installed."""
+    return f"On Debian and Ubuntu: apt-get install {' '.join(dict.fromkeys(libraries.values()))}"
 
 
 def die_with_parent(parent: int) -> None:

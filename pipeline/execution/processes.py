@@ -55,15 +55,16 @@ class Processes:
 
         if limits:
             platform.warn_of_unlimited_memory()
-        self._count, self._seconds = count, limits.seconds if limits else None
+        self._count, self._limits = count, limits
         memory = limits.memory_gib if limits else None
         self._pool = ProcessPool(count, context=_Spawn(), initializer=_begin, initargs=(os.getpid(), memory))
 
     def places(self) -> int:
         return self._count
 
-    def schedule(self, function: Callable[[T], R], task: T) -> Future[object]:
-        future: Future[object] = self._pool.schedule(function, args=(task,), timeout=self._seconds)
+    def schedule(self, function: Callable[[T], R], task: T, length: float = 0.0) -> Future[object]:
+        timeout = self._limits.allowed(length) if self._limits else None
+        future: Future[object] = self._pool.schedule(function, args=(task,), timeout=timeout)
         return future
 
     def outcome(self, index: int, future: Future[object]) -> Outcome[Any]:
@@ -111,7 +112,10 @@ def _outcome(index: int, future: Future[object]) -> Outcome[Any]:
     except Exception as error:
         ours = error.__cause__ is None  # an error that a task raised carries the task's traceback
         if isinstance(error, TimeoutError) and ours:
-            told = f"it ran longer than limits.seconds of params.yaml ({error})"
+            told = (
+                f"it ran longer than {error.args[-1]:,.0f} s, which limits.seconds of params.yaml allows a clip of its length. "
+                "Raise limits.seconds before you try again"
+            )
             return Outcome(index, None, Failure("timeout", told))
         trace = str(error.__cause__ or "".join(traceback.format_exception(error)))  # the worker's own
         return Outcome(index, None, Failure(type(error).__name__, str(error) or type(error).__name__, trace))

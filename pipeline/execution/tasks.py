@@ -33,7 +33,8 @@ class Pool(Protocol):
     def places(self) -> int:
         """How many tasks run at once."""
 
-    def schedule(self, function: Callable[[T], R], task: T) -> Future[object]: ...
+    def schedule(self, function: Callable[[T], R], task: T, length: float = 0.0) -> Future[object]:
+        """length: seconds of the clip that the task works on, which decide how long it may take."""
 
     def outcome(self, index: int, future: Future[object]) -> Outcome[Any]:
         """Of a scheduled task that has ended."""

@@ -28,13 +28,15 @@ def run(
     workers: int,
     threads: int,
     limits: Limits | None,
+    length: Callable[[T], float] = lambda task: 0.0,
     size: Callable[[R], int] | None = None,
     before: int = 0,
     executor: Executor = "local",
 ) -> Iterator[Outcome[R]]:
     """Yield one Outcome a task, as they end. `function` and `tasks` must pickle.
 
-    limits: None lets a task take what it needs (training). size: bytes on disk of a result, for the estimate.
+    limits: None lets a task take what it needs (training). length: seconds of the clip of a task, which gets the more time
+    the longer that is. size: bytes on disk of a result, for the estimate.
     before: how many tasks of the same kind succeeded earlier. Raises StageError where the fault is not a clip's: one
     reason stops most, or at the end more than limits.max_failed_fraction of all failed.
     """
@@ -49,7 +51,7 @@ def run(
     else:
         pool = Processes(min(workers, len(tasks)), limits)
     try:
-        yield from watch(pool, function, tasks, title=title, limits=limits, size=size, before=before)
+        yield from watch(pool, function, tasks, title=title, limits=limits, length=length, size=size, before=before)
     finally:
         pool.close()
 
@@ -61,6 +63,7 @@ def watch(
     *,
     title: str,
     limits: Limits | None,
+    length: Callable[[T], float] = lambda task: 0.0,
     size: Callable[[R], int] | None = None,
     before: int = 0,
 ) -> Iterator[Outcome[R]]:
@@ -72,7 +75,7 @@ def watch(
         while due or running:
             for _ in range(min(len(due), AHEAD * pool.places() - len(running))):
                 index = due.popleft()
-                running[pool.schedule(function, tasks[index])] = index
+                running[pool.schedule(function, tasks[index], length(tasks[index]))] = index
             ended, _ = wait(running, return_when=FIRST_COMPLETED)
             for future in sorted(ended, key=running.__getitem__):
                 outcome: Outcome[R] = pool.outcome(running.pop(future), future)

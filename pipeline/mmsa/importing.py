@@ -302,6 +302,7 @@ def _token_row(id: str, ids: np.ndarray) -> TokensRow:
         attention_mask=[1] * count,
         token_type_ids=[0] * count,
         word=[NO_WORD] * count,
+        total=count,
     )
 
 

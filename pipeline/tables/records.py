@@ -125,12 +125,13 @@ class TranscriptRow:
 
 @dataclass(frozen=True, kw_only=True)
 class Tokens:
-    """The tokens of a text, each of them in four columns; none of no text."""
+    """The tokens of a text, each of them in four columns; none of no text. total: how many the whole text has."""
 
     input_ids: list[int]
     attention_mask: list[int]
     token_type_ids: list[int]
     word: list[int]
+    total: int
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -99,6 +99,7 @@ TOKENS = pa.schema(
         pa.field("attention_mask", pa.list_(pa.int8()), nullable=False),
         pa.field("token_type_ids", pa.list_(pa.int8()), nullable=False),  # segments: 0
         pa.field("word", pa.list_(pa.int32()), nullable=False),  # index into words; -1: [CLS], [SEP], or not known
+        pa.field("total", pa.int32(), nullable=False),  # tokens of the whole text, before the cut to text.max_tokens
     ]
 )
 ULABELS = pa.schema(
@@ -185,6 +186,7 @@ def training_schema(widths: Mapping[str, int]) -> pa.Schema:
             *(pa.field(name, pa.float32()) for name in ("label", "label_T", "label_A", "label_V")),
             pa.field("transcript", pa.string(), nullable=False),
             pa.field("input_ids", pa.list_(pa.int32()), nullable=False),  # empty: the clip has no text
+            pa.field("flags", pa.list_(pa.string()), nullable=False),  # what of the clip is cut
             *sequences,  # no frames: the clip lacks the modality
         ]
     )

@@ -54,7 +54,8 @@ def obstacle(clip: ClipRow, text: TextRow, options: Params) -> Heard | None:
     if clip.path is None:
         return Heard.nothing(Flagged(Flag.NO_MEDIA))
     if not clip.has_audio:
-        return Heard.nothing(Flagged(Flag.NO_SOUND))
+        silent = Flagged(Flag.SILENT_SOUND)
+        return Heard.nothing(silent if silent in clip.flags else Flagged(Flag.NO_SOUND))
     reason = recogniser.obstacle(text.language, options)
     return Heard.nothing(Flagged(reason)) if reason else None
 
@@ -160,6 +161,7 @@ def _compute(tasks: Sequence[Task], threads: int, before: int) -> dict[str, str]
         executor=params.executor(),
         threads=threads,
         limits=params.load("limits", params.Limits),
+        length=lambda task: task.clip.seconds or 0.0,
         size=int,
         before=before,
     )

@@ -26,6 +26,12 @@ from pipeline.flags import Flag, Flagged
 from pipeline.tables.frames import Clip, Column, Frames
 
 LIBRARIES = ("mediapipe",)
+SYSTEM = {  # Debian's packages of what MediaPipe and its OpenCV load
+    "libEGL.so.1": "libegl1",
+    "libGLESv2.so.2": "libgles2",
+    "libGL.so.1": "libgl1",
+    "libglib-2.0.so.0": "libglib2.0-0",
+}
 MESH = 478
 AXES = ("x", "y", "z")
 # The 68 points of iBUG 300-W (Sagonas et al. 2013) on MediaPipe's mesh: jaw 17, brows 10, nose 9, eyes 12, mouth 20.
@@ -42,7 +48,31 @@ FLIP = np.diag([1.0, -1.0, -1.0])  # the pose's axes (y up, z to the viewer) -> 
 FIELD = np.deg2rad(63)  # the vertical angle of view that it takes for every camera's
 MESH_CENTRE = np.array([0.0, -0.63, 3.40])  # cm, of the mesh's mean from the head's position, in the head's axes
 MESH_SIZE = 6.06  # cm, root mean square distance of IBUG from its mean
+# ARKit's, in MediaPipe's order. Listed here, since MediaPipe cannot be imported where the system lacks SYSTEM.
+BLENDSHAPES = (
+    *("neutral", "browDownLeft", "browDownRight", "browInnerUp", "browOuterUpLeft", "browOuterUpRight"),
+    *("cheekPuff", "cheekSquintLeft", "cheekSquintRight", "eyeBlinkLeft", "eyeBlinkRight", "eyeLookDownLeft"),
+    *("eyeLookDownRight", "eyeLookInLeft", "eyeLookInRight", "eyeLookOutLeft", "eyeLookOutRight", "eyeLookUpLeft"),
+    *("eyeLookUpRight", "eyeSquintLeft", "eyeSquintRight", "eyeWideLeft", "eyeWideRight", "jawForward"),
+    *("jawLeft", "jawOpen", "jawRight", "mouthClose", "mouthDimpleLeft", "mouthDimpleRight", "mouthFrownLeft"),
+    *("mouthFrownRight", "mouthFunnel", "mouthLeft", "mouthLowerDownLeft", "mouthLowerDownRight", "mouthPressLeft"),
+    *("mouthPressRight", "mouthPucker", "mouthRight", "mouthRollLower", "mouthRollUpper", "mouthShrugLower"),
+    *(
+        "mouthShrugUpper",
+        "mouthSmileLeft",
+        "mouthSmileRight",
+        "mouthStretchLeft",
+        "mouthStretchRight",
+        "mouthUpperUpLeft",
+    ),
+    *("mouthUpperUpRight", "noseSneerLeft", "noseSneerRight"),
+)
 LOST = 0.95  # share of frames with a face below which a clip is flagged
+# A cut: the picture changes more than CHANGE, and STEEP times more than just before and after. Of 38 real clips without a
+# cut and 400 pairs of them cut together, this takes no movement for a cut, and misses no cut between two scenes.
+CHANGE = 5.0  # grey levels of 255, the mean over CELLS x CELLS cells of the picture
+STEEP = 4.5
+CELLS = 32
 
 
 class Params(Block):
@@ -81,7 +111,7 @@ def columns(params: Params) -> list[Column]:
             for i in _points(params)
             for axis in "xyz"
         ),
-        *(Column(name, "0 to 1") for name in _blendshape_names()),
+        *(Column(name, "0 to 1") for name in BLENDSHAPES),
         *(Column(f"head_{angle}", "rad", "angle") for angle in ("pitch", "yaw", "roll")),
         *(Column(f"head_{axis}", "cm") for axis in "xyz"),
     ]
@@ -96,17 +126,17 @@ def asset(params: Params) -> str | None:
 
 
 def extract(clip: Clip, params: Params) -> Frames:
-    """One row for each 1/fps seconds until the picture ends; the largest and steadiest face is followed."""
+    """One row for each 1/fps seconds until the picture ends; in each shot the largest and steadiest face is followed."""
     times = np.arange(int(np.ceil(clip.seconds * params.fps))) / params.fps
-    tracks, count = _tracks(clip, times, params)
-    times = times[:count]
+    seen = _seen(clip, times, params)
+    times = times[: len(seen.faces)]
+    shots = _shots(seen)
     x = np.zeros((len(times), len(columns(params))), np.float32)
     mask = np.zeros(len(times), bool)
-    if tracks:
-        rows = max(tracks, key=lambda track: track.weight).rows
+    for rows in (max(tracks, key=lambda track: track.weight).rows for tracks in shots if tracks):
         mask[list(rows)] = True
         x[list(rows)] = np.stack(list(rows.values()))
-    return Frames(times, x, mask, tuple(_flags(tracks, mask)))
+    return Frames(times, x, mask, tuple(_flags(seen, len(shots) - 1, mask)))
 
 
 def freed(points: np.ndarray, rotation: np.ndarray) -> np.ndarray:
@@ -160,22 +190,57 @@ def angles(rotation: np.ndarray) -> np.ndarray:
     return np.array([np.arctan2(rotation[2, 1], rotation[2, 2]), yaw, np.arctan2(rotation[1, 0], rotation[0, 0])])
 
 
-def _tracks(clip: Clip, times: np.ndarray, params: Params) -> tuple[list[_Track], int]:
-    """The faces, and up to which of the times there is a picture."""
-    tracks: list[_Track] = []
-    count = 0
+@dataclass
+class _Seen:
+    """What was found in the clip's frames: of each the faces as centre, size and row; and by the place of each new picture,
+    by how much it differs from the one before, for each step of time between the two."""
+
+    faces: list[list[tuple[np.ndarray, float, np.ndarray]]] = field(default_factory=list)
+    changes: dict[int, float] = field(default_factory=dict)
+
+
+def _seen(clip: Clip, times: np.ndarray, params: Params) -> _Seen:
+    """Up to the last of the times at which there is a picture."""
+    seen = _Seen()
     shown: np.ndarray | None = None
-    found: list[Face] = []
+    grey: np.ndarray | None = None
     with detector(params) as detect:
         for index, image in enumerate(media.frames(clip.path, times, clip.start, clip.end)):
             if image is None:
                 continue
-            count = index + 1
             if image is not shown:  # a slow video shows one frame at several times
-                shown, found = image, detect(image, round(times[index] * 1000))
-            for face in found:
-                _follow(tracks, index, *_row(face, image.shape, params))
-    return tracks, count
+                shown, before, grey = image, grey, _grey(image)
+                steps = index - next(reversed(seen.changes), 0)
+                seen.changes[index] = 0.0 if before is None else float(np.abs(grey - before).mean()) / steps
+                found = [_row(face, image.shape, params) for face in detect(image, round(times[index] * 1000))]
+            seen.faces += [[] for _ in range(index - len(seen.faces))]
+            seen.faces.append(found)
+    return seen
+
+
+def _grey(image: np.ndarray) -> np.ndarray:
+    """(H, W, 3) -> (CELLS, CELLS): how bright each part of a picture is; zeros for one that is too small."""
+    step = max(1, min(image.shape[:2]) // (8 * CELLS))
+    green = image[::step, ::step, 1]
+    height, width = (size // CELLS for size in green.shape)
+    if not (height and width):
+        return np.zeros((CELLS, CELLS))
+    return green[: height * CELLS, : width * CELLS].reshape(CELLS, height, CELLS, width).mean(axis=(1, 3))
+
+
+def _shots(seen: _Seen) -> list[list[_Track]]:
+    """The faces that are followed, from one cut to the next."""
+    places, changes = list(seen.changes), np.array([0.0, *seen.changes.values(), 0.0])
+    beside = np.maximum(np.maximum(changes[:-2], changes[2:]), 1.0)
+    cuts = {place for place, steep in zip(places, changes[1:-1] / beside, strict=True) if steep > STEEP}
+    cuts &= {place for place, change in seen.changes.items() if change > CHANGE}
+    shots: list[list[_Track]] = [[]]
+    for index, faces in enumerate(seen.faces):
+        if index in cuts:
+            shots.append([])
+        for face in faces:
+            _follow(shots[-1], index, *face)
+    return shots
 
 
 def _follow(tracks: list[_Track], index: int, centre: np.ndarray, size: float, row: np.ndarray) -> None:
@@ -200,13 +265,15 @@ def _row(face: Face, shape: tuple[int, ...], params: Params) -> tuple[np.ndarray
     return points[:, :2].mean(axis=0), size, np.concatenate(parts)
 
 
-def _flags(tracks: list[_Track], mask: np.ndarray) -> Iterator[Flagged]:
+def _flags(seen: _Seen, cuts: int, mask: np.ndarray) -> Iterator[Flagged]:
     if not mask.any():
         yield Flagged(Flag.NO_FACE)
     elif mask.mean() < LOST:
         yield Flagged(Flag.FACE_IN_PART)
-    if len(tracks) > 1 and any(sum(index in track.rows for track in tracks) > 1 for index in range(len(mask))):
-        yield Flagged(Flag.SEVERAL_FACES)
+    if several := sum(len(faces) > 1 for faces in seen.faces):
+        yield Flagged(Flag.SEVERAL_FACES, count=max(1, round(100 * several / len(mask))))
+    if cuts:
+        yield Flagged(Flag.PICTURE_CUTS, count=cuts)
 
 
 @contextmanager
@@ -328,11 +395,3 @@ def _array(holder: Any, held: str, layout: np.dtype) -> np.ndarray:
 
 def _points(params: Params) -> list[int]:
     return list(IBUG) if params.points == len(IBUG) else list(range(MESH))
-
-
-def _blendshape_names() -> list[str]:
-    """ARKit's names in MediaPipe's order: neutral, browDownLeft, … mouthSmileLeft …"""
-    from mediapipe.tasks.python.vision.face_landmarker import Blendshapes
-
-    words = (shape.name.lower().split("_") for shape in Blendshapes)
-    return [first + "".join(map(str.capitalize, rest)) for first, *rest in words]

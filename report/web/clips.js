@@ -32,6 +32,7 @@ rawmsa.clips = (datasets) => {
     ["Words", (data, place) => (data.texts ? data.texts[place] : ""), (value) => (value.length > 140 ? `${value.slice(0, 140)}…` : value)],
   ];
 
+  const kind = (flag) => flag.replace(/\d[\d,.]*(?= |$|;)/g, "…"); // a flag without its numbers, to choose by
   const chosen = () => usable[field("dataset").value];
   const model = () => chosen().models[field("model").value] || null;
   const either = (values) => [["", "any"], ...[...new Set(values)].sort((a, b) => String(a).localeCompare(String(b), undefined, { numeric: true })).map((value) => [value, value])];
@@ -41,7 +42,7 @@ rawmsa.clips = (datasets) => {
     rawmsa.options(field("model"), data.models.length ? data.models.map((each, index) => [String(index), each.title]) : [["", "nobody"]], data.models.length ? "0" : "");
     rawmsa.options(field("split"), [...either(data.splits.filter(Boolean)), ...(data.splits.includes(null) ? [["none", "none"]] : [])], "");
     rawmsa.options(field("speaker"), either(data.speakers), "");
-    rawmsa.options(field("flag"), [["", "any"], ["*", "some flag"], ...either(data.flags.flat()).slice(1)], "");
+    rawmsa.options(field("flag"), [["", "any"], ["*", "some flag"], ...either(data.flags.flat().map(kind)).slice(1)], "");
   };
 
   const matches = (data, place, using) => {
@@ -51,7 +52,7 @@ rawmsa.clips = (datasets) => {
     return (!text || data.ids[place].toLowerCase().includes(text) || (data.texts && data.texts[place].toLowerCase().includes(text)))
       && (!split || (data.splits[place] ?? "none") === split)
       && (!speaker || data.speakers[place] === speaker)
-      && (!flag || (flag === "*" ? data.flags[place].length > 0 : data.flags[place].includes(flag)))
+      && (!flag || (flag === "*" ? data.flags[place].length > 0 : data.flags[place].some((each) => kind(each) === flag)))
       && !(least > 0 && !(rawmsa.error(data, place, using) >= least));
   };
 

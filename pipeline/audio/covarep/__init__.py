@@ -83,4 +83,6 @@ def _flags(missing: dict[str, np.ndarray]) -> tuple[Flagged, ...]:
     by_count: dict[int, list[str]] = {}
     for family, frames_of in families.items():
         by_count.setdefault(len(np.unique(np.concatenate(frames_of))), []).append(family)
-    return tuple(Flagged(Flag.COLUMNS_NOT_FINITE, tuple(found), count) for count, found in by_count.items() if count)
+    return tuple(
+        Flagged(Flag.COLUMNS_NOT_FINITE, tuple(found), count=count) for count, found in by_count.items() if count
+    )
