@@ -14,7 +14,7 @@ from model import run_files
 from model.measures import results as measured
 from model.run_files import RunRecord
 from pipeline import paths, tables
-from pipeline.datasets.refusal import printable
+from pipeline.datasets.refusal import counted, printable
 from pipeline.errors import RawmsaError
 from report import facts
 from report import tables as shown
@@ -30,7 +30,7 @@ NOTHING_YET = (
     "clips: rawmsa demo && dvc repro"
 )
 NO_RUN = (
-    "has {count} clips without a label and no prediction: no run fits it. Train one on labelled clips (label.csv), or make the "
+    "has {count} without a label and no prediction: no run fits it. Train one on labelled clips (label.csv), or make the "
     "demo's, whose numbers say nothing about people: rawmsa demo && dvc repro"
 )
 
@@ -111,11 +111,11 @@ def _print_results(console: Console, table: shown.Table) -> None:
 def _print_clips(console: Console, one: Unlabelled) -> None:
     name = printable(one.dataset.title)
     if one.run is None:
-        console.print(Text(f"{name} {NO_RUN.format(count=one.count)}\n"))
+        console.print(Text(f"{name} {NO_RUN.format(count=counted('clip', one.count))}\n"))
         return
     console.print(
         Text(
-            f"{name}: {one.count} clips without a label, predicted by the run {one.run.name}. "
+            f"{name}: {counted('clip', one.count)} without a label, predicted by the run {one.run.name}. "
             f"{scale(one.dataset.label_range, one.offset)}"
         )
     )
