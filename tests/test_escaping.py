@@ -61,7 +61,8 @@ def hostile_clips() -> list[dict[str, object]]:
     """A clip a string, which is its video, its transcript and a flag."""
     usual = projects.clips("demo")
     return [
-        usual[index % len(usual)] | {"id": f"{text}/1", "video_id": text, "spoken": text, "flags": [text]}
+        usual[index % len(usual)]
+        | {"id": f"{text}/1", "video_id": text, "spoken": text, "flags": [f"recognition failed: {text}"]}
         for index, text in enumerate(HOSTILE)
     ]
 
@@ -100,7 +101,7 @@ def test_the_page_shows_hostile_names_and_transcripts_as_text() -> None:
     assert page.attributes <= {*usual.attributes, "class", "scope", "data-sortable"}
     shown = {text.strip() for text in page.texts}
     for text in HOSTILE:
-        assert {text, f"{text}/1", f"data/raw/demo/{text}.mp4", f"clip: {text}"} <= shown, text
+        assert {text, f"{text}/1", f"data/raw/demo/{text}.mp4", f"clip: recognition failed: {text}"} <= shown, text
 
 
 @pytest.mark.parametrize("text", [*HOSTILE, ESCAPE])

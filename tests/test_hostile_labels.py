@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app import predict
+from app import answers
 from pipeline import datasets, media, params, paths, tables
 from pipeline.datasets import Dataset, Shares, ingest
 from pipeline.datasets.description import MOST as DESCRIPTION_BYTES
@@ -430,7 +430,14 @@ def test_nothing_that_acts_on_a_terminal_is_printed(project: Path, capsys: pytes
 
 
 def test_predict_prints_no_name_that_acts_on_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    one = predict.Prediction("\x1b[2Jcl\udcffp.mp4", 0.5, 0.5, 0.5, 0.5, "fine", run="own/self_mm-1")
-    predict.show([one], False)
+    one = answers.Prediction(
+        clip="\x1b[2Jcl\udcffp.mp4",
+        prediction=0.5,
+        transcript="fine",
+        run="own/self_mm-1",
+        synthetic=False,
+        label_range=(-3, 3),
+    )
+    answers.show([one], as_json=False, csv=None)
     told = capsys.readouterr().out
     assert r"\x1b" in told and not NOT_PRINTABLE.search(told.replace("\n", ""))

@@ -106,7 +106,7 @@ def _sections(data: Dataset) -> Iterator[str]:
     yield table("Counted by rawmsa.", ("", ""), [(name, facts[name]) for name in held])
     yield "## How it was processed"
     recognisers = sorted({row["model"] for row in data.transcripts.values()} - {None})
-    processed = [(name, facts[name]) for name in PROCESSED]
+    processed = [(name, facts[name]) for name in PROCESSED if name in facts]
     processed.append(("Recogniser", ", ".join(map(recogniser, recognisers)) or "none asked"))
     processed += [(modality, _extraction(recorded)) for modality, recorded in made.items()]
     yield table("Words, tokens and frames, by what made them.", ("", ""), processed)
