@@ -167,7 +167,7 @@ def test_a_dropped_folder_costs_its_clips_and_is_predicted(project: Checkout) ->
     assert mine[0]["audio"] is not None
     assert "WARNING: that run was trained on SYNTHETIC clips" in again
     shown = project.stages("results", "--csv", "mine.csv")
-    assert "mine: 1 clips without a label, predicted by the run demo/self_mm-" in shown and "WARNING" in shown
+    assert "mine: 1 clip without a label, predicted by the run demo/self_mm-" in shown and "WARNING" in shown
     assert f"mine,one/0,{mine[0]['prediction']}" in (project.folder / "mine.csv").read_text()
 
 
