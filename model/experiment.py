@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
@@ -10,12 +11,13 @@ from model import settings
 from model.measures import experiment_files, experiments
 from model.measures.experiments import Row, Runs
 from model.settings import Choice
-from model.training import jobs
-from model.training.jobs import Source, Task
 from pipeline import paths, tables
 from pipeline.errors import StageError
 from pipeline.execution import cache
 from pipeline.execution.cache import RUNS
+
+if TYPE_CHECKING:  # torch takes seconds to import; params.yaml asks for no experiment by default
+    from model.training.jobs import Source, Task
 
 
 @dataclass(frozen=True)
@@ -23,11 +25,11 @@ class Plan:
     """One experiment: its rows, each with a run a seed."""
 
     name: str
-    source: Source
-    rows: list[tuple[Row, list[Task]]]
+    source: "Source"
+    rows: "list[tuple[Row, list[Task]]]"
 
     @property
-    def tasks(self) -> list[Task]:
+    def tasks(self) -> "list[Task]":
         return [task for _, tasks in self.rows for task in tasks]
 
 
@@ -35,15 +37,10 @@ def run() -> None:
     options = settings.experiment()
     plans = [plan for dataset, names in options.datasets.items() for plan in _plans(dataset, names, options.seeds)]
     tasks = list({task.key: task for plan in plans for task in plan.tasks}.values())
-    missing = jobs.missing(tasks)
-    failure = None
-    try:
-        jobs.compute(missing, lambda done: (), "experiment")
-    except StageError as error:  # the experiments that it does not touch are made all the same
-        failure = error
+    missing, failure = _computed(tasks) if tasks else ([], None)
     shutil.rmtree(paths.EXPERIMENTS, ignore_errors=True)
     paths.EXPERIMENTS.mkdir(parents=True)
-    ready = [plan for plan in plans if not jobs.missing(plan.tasks)]
+    ready = [plan for plan in plans if all(cache.Store(RUNS).find(task.key) for task in plan.tasks)]
     for plan in ready:
         _write(plan, options.seeds)
     names = [{"dataset": plan.source.dataset, "experiment": plan.name} for plan in ready]
@@ -63,7 +60,21 @@ def run() -> None:
     )
 
 
+def _computed(tasks: "Sequence[Task]") -> "tuple[list[Task], StageError | None]":
+    """Train the runs that the cache lacks. Returns these, and why some failed: experiments without them are made all the same."""
+    from model.training import jobs
+
+    missing = jobs.missing(tasks)
+    try:
+        jobs.compute(missing, lambda done: (), "experiment")
+    except StageError as error:
+        return missing, error
+    return missing, None
+
+
 def _plans(dataset: str, names: Sequence[str], seeds: Sequence[int]) -> Iterator[Plan]:
+    from model.training import jobs
+
     networks = settings.networks()
     try:
         source = jobs.source(dataset)  # hashes the whole table: once for all its experiments
@@ -82,6 +93,8 @@ def _plans(dataset: str, names: Sequence[str], seeds: Sequence[int]) -> Iterator
 
 def unable(name: str, dataset: str) -> str | None:
     """Why an experiment cannot be made; None where it can."""
+    from model.training import jobs
+
     try:
         source = jobs.source(dataset)
     except StageError as error:
@@ -99,9 +112,11 @@ def _possible(dataset: str, rows: Sequence[Row], table: pa.Table) -> Iterator[Ro
 
 
 def _rows(
-    source: Source, rows: Sequence[Row], networks: Mapping[str, Choice], seeds: Sequence[int]
-) -> Iterator[tuple[Row, list[Task]]]:
+    source: "Source", rows: Sequence[Row], networks: Mapping[str, Choice], seeds: Sequence[int]
+) -> "Iterator[tuple[Row, list[Task]]]":
     """Each row with its runs; a row that is no other than one before it is left out, since the default has it."""
+    from model.training import jobs
+
     seen = []
     for row in rows:
         choice = networks[row.network]

@@ -2,20 +2,25 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
-from transformers import BertConfig, BertModel
-from transformers.utils import logging
 
 from pipeline.errors import AssetError
 from pipeline.files import altered
 
+if TYPE_CHECKING:  # transformers takes 3 s to import, which only a process that runs an encoder needs
+    from transformers import BertModel
 
-def load_bert(source: Path | str, pooler: bool, sha256: str | None = None) -> BertModel:
+
+def load_bert(source: Path | str, pooler: bool, sha256: str | None = None) -> "BertModel":
     """A pretrained BERT from a folder or, where the network allows, by its hub name; of safetensors alone.
 
     sha256: of the weights in a folder; None: whatever they are. Raises AssetError.
     """
+    from transformers import BertModel
+    from transformers.utils import logging
+
     if isinstance(source, Path):
         _check_weights(source, sha256)
     logging.set_verbosity_error()
@@ -31,8 +36,10 @@ def load_bert(source: Path | str, pooler: bool, sha256: str | None = None) -> Be
     return bert
 
 
-def bert_from(config: Mapping[str, JsonValue], pooler: bool) -> BertModel:
+def bert_from(config: Mapping[str, JsonValue], pooler: bool) -> "BertModel":
     """A BERT of this shape with random weights, to be filled from a checkpoint."""
+    from transformers import BertConfig, BertModel
+
     return BertModel(BertConfig.from_dict(dict(config)), add_pooling_layer=pooler)
 
 

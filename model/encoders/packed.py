@@ -10,12 +10,15 @@ gives other numbers than BertModel itself, or fails, BertModel is called on padd
 
 import sys
 from functools import cache
-from typing import Any, NamedTuple
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import torch
 from torch.nn import functional
-from transformers import BertModel, __version__
+
+if TYPE_CHECKING:
+    from transformers import BertModel
 
 TOLERANCE = 1e-3  # of the largest number, between what the two ways give
 _tried: "WeakKeyDictionary[BertModel, bool]" = WeakKeyDictionary()
@@ -38,24 +41,24 @@ def packing(lengths: torch.Tensor, longest: int) -> Packing:
     return Packing(real.flatten().nonzero()[:, 0], lengths.cumsum(0) - lengths, real)
 
 
-def tokens(bert: BertModel, ids: torch.Tensor, packed: Packing) -> torch.Tensor:
+def tokens(bert: "BertModel", ids: torch.Tensor, packed: Packing) -> torch.Tensor:
     """(B, L) token ids -> (B, L, d), the last layer; 0 where there is padding."""
     return (_walk if _walkable(bert) else _padded)(bert, ids, packed)
 
 
-def first_tokens(bert: BertModel, ids: torch.Tensor, packed: Packing) -> torch.Tensor:
+def first_tokens(bert: "BertModel", ids: torch.Tensor, packed: Packing) -> torch.Tensor:
     """(B, L) token ids -> (B, d), the last layer at each clip's first token."""
     if _walkable(bert):
         return _walk(bert, ids, packed, first_alone=True)
     return _padded(bert, ids, packed)[:, 0]
 
 
-def _padded(bert: BertModel, ids: torch.Tensor, packed: Packing) -> torch.Tensor:
+def _padded(bert: "BertModel", ids: torch.Tensor, packed: Packing) -> torch.Tensor:
     states = bert(input_ids=ids, attention_mask=packed.real.long()).last_hidden_state
     return states * packed.real[..., None]  # (B, L, d)
 
 
-def _walkable(bert: BertModel) -> bool:
+def _walkable(bert: "BertModel") -> bool:
     """Whether this file knows the inside of this BERT; a warning where it does not."""
     if bert not in _tried:
         why = _difference(bert)
@@ -65,7 +68,7 @@ def _walkable(bert: BertModel) -> bool:
     return _tried[bert]
 
 
-def _difference(bert: BertModel) -> str | None:
+def _difference(bert: "BertModel") -> str | None:
     """What parts the two ways over two clips, of two tokens and of three; None where nothing does."""
     device = next(bert.parameters()).device
     ids = torch.tensor([[2, 3, 0], [4, 3, 2]], device=device)
@@ -89,14 +92,14 @@ def _difference(bert: BertModel) -> str | None:
 @cache
 def _warn(why: str) -> None:
     print(
-        f"text encoder: the inside of BERT in transformers {__version__} is not as expected ({why}). BertModel runs on "
+        f"text encoder: the inside of BERT in transformers {version('transformers')} is not as expected ({why}). BertModel runs on "
         "padded rows instead: the same numbers, rounding aside, but slower.",
         file=sys.stderr,
         flush=True,
     )
 
 
-def _walk(bert: BertModel, ids: torch.Tensor, packed: Packing, first_alone: bool = False) -> torch.Tensor:
+def _walk(bert: "BertModel", ids: torch.Tensor, packed: Packing, first_alone: bool = False) -> torch.Tensor:
     """(B, L) token ids -> (B, L, d), or (B, d) of the first tokens."""
     positions = packed.places % ids.shape[1]
     x = bert.embeddings(input_ids=ids.flatten()[packed.places][None], position_ids=positions[None])[0]  # (N, d)

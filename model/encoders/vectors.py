@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import torch
-from transformers import AutoTokenizer
 
 from model.encoders.bert import load_bert
 from pipeline import tables
@@ -63,6 +62,8 @@ def _frozen(tokens: Sequence[Sequence[int]], encoder: Path | str, sha256: str | 
 def _glove(tokens: Sequence[Sequence[int]], file: Path, encoder: Path | str, sha256: str | None) -> pa.Array:
     if sha256 and file.is_file() and (wrong := altered(file, sha256)):
         raise AssetError(f"{wrong} Restore it; or, to take it as it is, train anew with: dvc repro -fs train")
+    from transformers import AutoTokenizer
+
     pieces = AutoTokenizer.from_pretrained(encoder).convert_ids_to_tokens
     clips = [list(_words(pieces(list(ids)))) for ids in tokens]
     known, columns = _read(file, {word for words in clips for word in words})

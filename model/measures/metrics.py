@@ -67,6 +67,8 @@ def _accuracy(predicted: np.ndarray, true: np.ndarray) -> float:
 
 
 def _f1(predicted: np.ndarray, true: np.ndarray) -> float:
-    from sklearn.metrics import f1_score
-
-    return float(f1_score(true, predicted, average="weighted"))
+    """The F1 of each class, weighted by its number of true clips: scikit-learn's f1_score with average="weighted"."""
+    kinds, support = np.unique(true, return_counts=True)
+    hits = np.array([((true == kind) & (predicted == kind)).sum() for kind in kinds])
+    claimed = np.array([(predicted == kind).sum() for kind in kinds])
+    return float(np.average(2 * hits / (support + claimed), weights=support))

@@ -2,9 +2,9 @@
 encoder that was trained along included. One that was not, or a GloVe file, lies where the run's `text` says."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from safetensors.torch import load_file, save_file
-from transformers import BertModel
 
 from model.encoders.bert import bert_from
 from model.networks import build, find
@@ -13,6 +13,9 @@ from model.records import Dims
 from model.run_files import PUBLISHED_WEIGHTS, WEIGHTS, Setup, published, read
 from pipeline.errors import TableError
 from pipeline.files import altered, sha256
+
+if TYPE_CHECKING:
+    from transformers import BertModel
 
 
 def save(folder: Path, network: BaseNetwork) -> str:
@@ -41,7 +44,7 @@ def load(folder: Path) -> BaseNetwork:
     return network
 
 
-def network_of(run: Setup, encoder: BertModel | None) -> BaseNetwork:
+def network_of(run: Setup, encoder: "BertModel | None") -> BaseNetwork:
     """The network of a run around its text encoder, with random weights of its own."""
     dims = Dims(run.text_width, **run.widths, label_range=run.label_range, encoder=encoder)
     network = build(run.network, dims, run.hyper.architecture)

@@ -4,15 +4,14 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import torch
-import transformers
 from pydantic import JsonValue
-from transformers import BertModel
 
 from model import run_files
 from model.encoders import vectors
@@ -27,6 +26,9 @@ from model.training.hyper import Hyper
 from model.training.resume import Keeper
 from pipeline import tables
 from pipeline.files import sha256
+
+if TYPE_CHECKING:
+    from transformers import BertModel
 
 LIBRARIES = ("torch", "transformers")
 SECONDS_A_LINE = 15  # of progress
@@ -182,7 +184,7 @@ class _Teller:
 
 
 def setup_of(
-    job: Job, metadata: Mapping[str, Any], encoder: BertModel | None, vectors_sha256: str | None, vectors_width: int
+    job: Job, metadata: Mapping[str, Any], encoder: "BertModel | None", vectors_sha256: str | None, vectors_width: int
 ) -> Setup:
     """What the run's record says before the run is trained. encoder: one that is trained along, else None."""
     config = encoder.config.to_diff_dict() if encoder else {}
@@ -199,7 +201,7 @@ def setup_of(
         threads=job.threads,
         processes=job.processes,
         precision=job.precision,
-        versions={"torch": torch.__version__, "transformers": transformers.__version__},
+        versions={"torch": torch.__version__, "transformers": version("transformers")},
         vectors_sha256=vectors_sha256,
         text_width=encoder.config.hidden_size if encoder else vectors_width,
     )
