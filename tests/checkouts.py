@@ -11,6 +11,8 @@ import yaml
 from filelock import FileLock
 
 from pipeline import paths, tables
+from pipeline.audio.covarep import analysis
+from tests import glottis
 
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
@@ -81,6 +83,8 @@ def demo(factory: pytest.TempPathFactory) -> tuple[Checkout, str]:
     made, printed = base / "demo", base / "demo.txt"
     with FileLock(base / "demo.lock"):
         if not printed.exists():
+            voice = glottis.voice((100, 180), 1.0, "a", seconds=1.0)
+            analysis.analyse(voice.sound)  # numba compiles here, once, not in each process of the demo
             shutil.rmtree(made, ignore_errors=True)
             project = copied(made, seeds=[1, 2], epochs=4)
             project.stages("demo", "--clips", str(CLIPS))
