@@ -22,7 +22,7 @@ from tests import projects, tiny
 
 ROOT = Path(__file__).parents[1]
 DATA_SETS = {"pipeline/mmsa/importing.py"}  # which means the data sets of these names
-LIKERT = """
+EXAMPLE = """
 from pipeline.conventions import CORR, MAE, Convention, Measure
 
 CONVENTION = Convention(
@@ -36,7 +36,7 @@ CONVENTION = Convention(
     ),
     positive=lambda x: x > 0,
     note="Agree-2: the 3s are left out.",
-    data_sets="likert-.*",
+    data_sets="example-.*",
     values_of="mosi",
 )
 """
@@ -44,13 +44,13 @@ P, Y = (np.array(x, np.float32) - 3 for x in ([1.5, 4.0, 2.9, 3.2, 5.0], [1.0, 5
 
 
 @pytest.fixture
-def likert(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A convention that this one file adds."""
     (tmp_path / "more").mkdir()
-    (tmp_path / "more" / "likert.py").write_text(LIKERT)
+    (tmp_path / "more" / "example.py").write_text(EXAMPLE)
     monkeypatch.setattr(conventions, "__path__", [*conventions.__path__, str(tmp_path / "more")])
-    yield "likert"
-    sys.modules.pop("pipeline.conventions.likert", None)
+    yield "example"
+    sys.modules.pop("pipeline.conventions.example", None)
 
 
 def table(name: str, labels: list[float]) -> pa.Table:
@@ -106,22 +106,22 @@ def claims(name: str, data_set: str) -> bool:
 # A new convention is one file
 
 
-def test_a_new_convention_is_one_file(likert: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_convention_is_one_file(example: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """From dataset.yaml to the report, with no other file touched."""
     (tmp_path / "own").mkdir()
-    (tmp_path / "own" / "dataset.yaml").write_text(f"convention: {likert}")
+    (tmp_path / "own" / "dataset.yaml").write_text(f"convention: {example}")
     told = description.load(tmp_path / "own")
     assert (told.label_range, told.neutral, told.kept_range) == ((1.0, 5.0), 3.0, (-2.0, 2.0))
-    named = description.describe("likert-2", {}, "here")
-    assert (named.convention, named.language, named.label_range) == (likert, "en", (1.0, 5.0))
+    named = description.describe("example-2", {}, "here")
+    assert (named.convention, named.language, named.label_range) == (example, "en", (1.0, 5.0))
     assert description.describe("own", {}, "here").convention == conventions.DEFAULT
 
-    scores = metrics.score(likert, P, Y)
+    scores = metrics.score(example, P, Y)
     assert scores["agree2"] == 3 / 4 and scores["mae"] == pytest.approx((0.5 + 1 + 0.1 + 1.2 + 1) / 5)
-    draws = Bootstrap(["a", "b", "c", "d", "e"]).draws(likert, P[None], Y)
+    draws = Bootstrap(["a", "b", "c", "d", "e"]).draws(example, P[None], Y)
     assert draws.keys() == scores.keys() and np.nanmin(draws["agree2"]) < 3 / 4 < np.nanmax(draws["agree2"])
 
-    median, majority, _ = floors.floors(table(likert, [-2.0, 1.0, 2.0, 2.0]))
+    median, majority, _ = floors.floors(table(example, [-2.0, 1.0, 2.0, 2.0]))
     assert median.scores.means["agree2"] == 3 / 4 and median.scores.means["mae"] == pytest.approx(
         (3.5 + 0.5 + 0.5 + 0.5) / 4
     )
@@ -129,7 +129,7 @@ def test_a_new_convention_is_one_file(likert: str, tmp_path: Path, monkeypatch: 
     assert majority.scores.means["agree2"] == 3 / 4 and "mean of the positive train labels" in str(majority.note)
 
     monkeypatch.chdir(tmp_path)
-    about = {"name": "own", "convention": likert, "label_range": [-2, 2], "neutral": 3}
+    about = {"name": "own", "convention": example, "label_range": [-2, 2], "neutral": 3}
     projects.ingest((about, projects.clips("own")))
     projects.measured(own={"self_mm": scores | {"std": {}, "seeds": 1}, "train_median": median.scores.means})
     page, shown = projects.write(), Path("data/report/tables.md").read_text()
@@ -140,13 +140,13 @@ def test_a_new_convention_is_one_file(likert: str, tmp_path: Path, monkeypatch: 
     assert "shown from -2 to 2 with 0 for neutral: the label file&#39;s 1 to 5 less 3. For its scale, add 3." in page
 
 
-def test_the_command_line_and_errors_list_a_new_convention(likert: str) -> None:
+def test_the_command_line_and_errors_list_a_new_convention(example: str) -> None:
     known = ", ".join(conventions.names())
-    assert "likert" in known
+    assert "example" in known
     with pytest.raises(DatasetError, match=f"convention is 'mosj': expected one of {known}. Correct it there."):
         description.describe("own", {"convention": "mosj"}, "here")
     with pytest.raises(
-        DatasetError, match=r"convention 'mosj', but there is no pipeline/conventions/mosj.py; there are likert, "
+        DatasetError, match=r"convention 'mosj', but there is no pipeline/conventions/mosj.py; there are example, "
     ):
         metrics.score("mosj", P, Y)
 
@@ -156,9 +156,9 @@ def test_help_lists_the_conventions() -> None:
     assert f"Whose metrics: {', '.join(conventions.names())};" in shown
 
 
-def test_a_convention_takes_the_hyper_parameters_of_the_one_that_it_names(likert: str) -> None:
+def test_a_convention_takes_the_hyper_parameters_of_the_one_that_it_names(example: str) -> None:
     choice = jobs.Choice(preset="paper", values="mmsa")
-    assert jobs.hyper_of("self_mm", choice, "own", likert, {})[0] == "mosi"
+    assert jobs.hyper_of("self_mm", choice, "own", example, {})[0] == "mosi"
 
 
 # Labels without a neutral point
@@ -172,16 +172,16 @@ def test_a_convention_takes_the_hyper_parameters_of_the_one_that_it_names(likert
         ("mosi", 0, 1, "If 0.5 is neutral in these labels, write 'neutral: 0.5' beside it"),
         ("mosi", -3, 0, "the neutral label is 0"),
         ("sims", 0, 1, "the neutral label is 0"),
-        ("likert", -2, 2, "If 0 is neutral in these labels, write 'neutral: 0' beside it"),
+        ("example", -2, 2, "If 0 is neutral in these labels, write 'neutral: 0' beside it"),
     ],
 )
-def test_a_range_has_the_neutral_label_inside(likert: str, name: str, low: int, high: int, message: str) -> None:
+def test_a_range_has_the_neutral_label_inside(example: str, name: str, low: int, high: int, message: str) -> None:
     """From 1 to 5 no clip would be negative, and Acc-2 100 for whatever is predicted."""
     with pytest.raises(DatasetError) as error:
         description.describe("own", {"convention": name, "label_range": [low, high]}, "dataset.yaml")
     assert str(error.value).startswith(f"dataset.yaml: label_range is [{low}, {high}]: the neutral label is")
     assert message in str(error.value)
-    assert description.describe("own", {"convention": "likert", "label_range": [0, 4]}, "here").label_range == (0, 4)
+    assert description.describe("own", {"convention": "example", "label_range": [0, 4]}, "here").label_range == (0, 4)
 
 
 # One place

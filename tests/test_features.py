@@ -465,12 +465,14 @@ def test_an_edit_of_an_extractor_computes_its_clips_again(
 HUB_EXTRACTOR = """
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from pipeline import files, media
 from pipeline.blocks import Block
 from pipeline.errors import ParamsError
+from pipeline.flags import Flag, Flagged
 from pipeline.tables.frames import Clip, Column, Frames
 
 LIBRARIES = ("torch", "transformers")
@@ -480,35 +482,46 @@ class Params(Block):
     model: str  # a folder in Hugging Face format
 
 
-def columns(params):
+def columns(params: Params) -> list[Column]:
     return [Column(f"unit_{i}", "1") for i in range(_config(params.model).hidden_size)]
 
 
-def rate(params):
-    return media.SAMPLE_RATE / np.prod(_config(params.model).conv_stride)
+def rate(params: Params) -> float:
+    return media.SAMPLE_RATE / _reach(params.model)[0]
 
 
-def asset(params):
+def asset(params: Params) -> str:
     return files.tree_sha256(Path(params.model))
 
 
-def extract(clip, params):
+def extract(clip: Clip, params: Params) -> Frames:
     import torch
 
+    step, seen = _reach(params.model)
     sound = torch.from_numpy(media.sound(clip.path, clip.start, clip.end).copy())
+    if len(sound) < seen:
+        return Frames.none(_config(params.model).hidden_size, Flagged(Flag.SOUND_TOO_SHORT))
     with torch.inference_mode():
         x = _model(params.model)(sound[None]).last_hidden_state[0].numpy()
-    return Frames((np.arange(len(x)) + 0.5) / rate(params), x, np.ones(len(x), bool))
+    times = (np.arange(len(x)) * step + seen / 2) / media.SAMPLE_RATE  # the middle of what a frame's convolutions see
+    return Frames(times, x, np.ones(len(x), bool))
 
 
-def _config(folder):  # columns and rate are asked for before any weights are needed
+def _reach(folder: str) -> tuple[int, int]:  # samples from a frame to the next, and that a frame is computed from
+    config, step, seen = _config(folder), 1, 1
+    for kernel, stride in zip(config.conv_kernel, config.conv_stride, strict=True):
+        seen, step = seen + (kernel - 1) * step, step * stride
+    return step, seen
+
+
+def _config(folder: str) -> Any:  # columns and rate are asked for before any weights are needed
     from transformers import AutoConfig
 
     return AutoConfig.from_pretrained(folder, local_files_only=True)
 
 
 @cache
-def _model(folder):
+def _model(folder: str) -> Any:
     from transformers import AutoModel
 
     model, loaded = AutoModel.from_pretrained(folder, local_files_only=True, output_loading_info=True)
@@ -539,6 +552,7 @@ def test_an_extractor_may_load_a_hub_models_folder(
     frames, metadata = chosen.extract(made["audio"]), chosen.metadata()
     assert frames.x.shape == (len(frames.times), 16) and frames.mask.all()
     assert metadata.rate_hz == 50.0 and 48 <= len(frames.times) <= 50
+    assert frames.times[0] == (10 + 7 * 20) / 2 / 16000  # the middle of the 150 samples that a frame is computed from
     assert str(metadata.library).startswith("torch ") and ", transformers " in str(metadata.library)
     key = chosen.fingerprint().key(clip=1)
     assert chosen.fingerprint().key(clip=1) == key
