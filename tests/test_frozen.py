@@ -83,7 +83,7 @@ def test_a_run_refuses_another_encoder_than_its_vectors_are_of(trainable: Path, 
 def test_a_run_refuses_another_glove_file(trainable: Path, in_process: None, monkeypatch: pytest.MonkeyPatch):
     pieces = {number: f"w{number}" for number in range(80)}
     tokenizer = SimpleNamespace(convert_ids_to_tokens=lambda ids: [pieces[number] for number in ids])
-    monkeypatch.setattr("model.encoders.vectors.AutoTokenizer.from_pretrained", lambda _: tokenizer)
+    monkeypatch.setattr("transformers.AutoTokenizer.from_pretrained", lambda _: tokenizer)
     glove = Path("glove.txt")
     glove.write_text("".join(f"{word} {number} 1\n" for number, word in pieces.items()))
     params(text="glove.txt")
