@@ -140,7 +140,9 @@ def _unlabelled(dataset: str, table: pa.Table, name: str) -> list[Predicted]:
             except TableError as error:
                 faults.append(error)
                 continue
-            print(f"evaluate: {dataset} has no labels; {predicted.run.name} predicts it{_caution(predicted.run)}")
+            print(
+                f"evaluate: no run was trained on {dataset}; {predicted.run.name} predicts it{_caution(predicted.run)}"
+            )
             return [predicted]
     except TableError as error:
         faults.append(error)

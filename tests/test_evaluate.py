@@ -114,7 +114,7 @@ def test_an_own_run_predicts_unlabelled_clips_before_the_demos(capsys: pytest.Ca
         rows = [row for row in tables.read(paths.PREDICTIONS).to_pylist() if row["dataset"] == "mine"]
         assert {row["trained_on"] for row in rows} == {trained_on} and len(rows) == 3
         out = capsys.readouterr().out
-        assert f"evaluate: mine has no labels; {trained_on}/self_mm-" in out and (
+        assert f"evaluate: no run was trained on mine; {trained_on}/self_mm-" in out and (
             said in out if said else "SYN" not in out
         )
         for file in paths.RUNS.glob("made/*/run.json"):

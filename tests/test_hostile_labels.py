@@ -122,10 +122,11 @@ CASES = [
         for file in ("../x.mp4", "/etc/passwd", "..\\x.mp4", "C:\\x.mp4", "\\\\server\\x.mp4", "file:///etc/passwd", "https://example.org/x.mp4", "v.mp4\0", "\x1b]0;x\x07.mp4", "/" * 1000)
     ),
     *(
-        Case(f"file {file!r}", {"label.csv": f"file,text\n{file},t\nw/1.mp4,fine\n"}, "no clip", ("label.csv, line 2", f"found no video for it, expected {file}. Add it, or remove the row."), ("v/1", "w/1"), ("w/1.mp4", "v/1.mp4"))
+        Case(f"file {file!r}", {"label.csv": f"file,text\n{file},t\nw/1.mp4,fine\n"}, "no clip", ("label.csv, line 2", f"found no video for it, expected {file}. Add it, correct the row, or remove the row."), ("v/1", "w/1"), ("w/1.mp4", "v/1.mp4"))
         for file in ("~/x.mp4", "~", "x%2F..%2Fy.mp4", "$HOME/x.mp4")
     ),
-    Case("row and video differ in case", {"label.csv": f"{HEADER}V,1,t,1\n{GOOD}"}, "no clip", ("label.csv, line 2", "found v/1.MP4, which differs in upper and lower case, expected Raw/V/1.<ext>", "Add it, or remove the row."), ("v/1", "w/1"), ("v/1.MP4", "w/1.mp4")),
+    Case("row and video differ in case", {"label.csv": f"{HEADER}V,1,t,1\n{GOOD}"}, "no clip", ("label.csv, line 2", "found v/1.MP4, which differs in upper and lower case, expected Raw/V/1.<ext>", "Add it, correct the row, or remove the row."), ("v/1", "w/1"), ("v/1.MP4", "w/1.mp4")),
+    Case("file lacks its extension", {"label.csv": "file,text\nw/1,t\nw/2.mp4,t\n"}, "no clip", ("found w/1.mp4, which has an extension, which the row lacks, expected w/1. Add it, correct the row, or",), ("w/1", "w/2", "x/1"), ("w/1.mp4", "w/2.mp4", "x/1.mp4")),
     Case("file differs in case", {"label.csv": "file,text\nW/1.mp4,t\nw/2.mp4,t\n"}, "no clip", ("found w/1.mp4, which differs in upper and lower case, expected W/1.mp4",), ("w/1", "w/2", "x/1"), ("w/1.mp4", "w/2.mp4", "x/1.mp4")),
     Case("mode unknown", {"label.csv": "video_id,clip_id,text,label,mode\nv,1,t,1,\x1b[2Jhold\nw,1,t,1,test\n"}, "mode", ("label.csv, line 2, column mode", r"found \x1b[2Jhold, expected train, valid or test. Fill it in")),
     Case("column misspelt", {"label.csv": "video_id,clip_id,txt,label\nw,1,t,1\n"}, "column", ("label.csv, line 1", "found 'txt', expected 'text'; rename it"), (), ()),

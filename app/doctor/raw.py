@@ -33,9 +33,16 @@ def entries() -> Iterator[Finding]:
         for folder, found in ((folder, datasets.scan(folder)) for folder in sets):
             refused += found.refused
             notes += [f"{printable(folder)}: {note}" for note in found.notes]
+    notes += [f"{printable(path)} has no bytes: copy it again" for path in files if _size(path) == 0]
     yield from (Finding("note", told) for told in (*(refusal.message for refusal in refused), *notes))
     if not faults:
         yield Finding("ok", f"{paths.RAW} is fine: {len(files)} files in {len(sets)} data sets")
+
+
+def _size(file: Path) -> int | None:
+    with suppress(OSError):
+        return file.stat().st_size
+    return None
 
 
 def _misnamed(path: Path) -> tuple[str, str] | None:

@@ -158,7 +158,8 @@ def untrainable(table: pa.Table) -> str | None:
         modes = " and ".join(f"'{split}'" for split in missing)
         return (
             f"its {' and '.join(missing)} split has no clips; give rows of label.csv the mode {modes} "
-            "(or remove the mode column to split by video; that needs three videos)"
+            "(or remove the mode column to split by video; that needs three videos). Runs that it had before are in the cache, and "
+            "come back to data/runs when it can be trained again"
         )
     return None
 

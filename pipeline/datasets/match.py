@@ -103,7 +103,7 @@ class Matcher:
                 yield Clip(str(row.video_id), str(row.clip_id), None, row)
             else:
                 wanted = "a text, or a video as " * text_only + _expected(row)
-                fault = f"found {self._near(row)}, expected {wanted}. Add it, or remove the row"
+                fault = f"found {self._near(row)}, expected {wanted}. Add it, correct the row, or remove the row"
                 if self.imported is not None:
                     fault = f"{self.folder}/features has no clip {row.id}. Remove the row, or import the data set again"
                 self._refuse_row(row, Reason.NO_CLIP, fault)
@@ -123,7 +123,9 @@ class Matcher:
         """What lies there in place of a row's video."""
         for name in [row.file] if row.file else _stems(row):
             if near := self._by_case.get(_plain(name).casefold()):
-                return f"{printable(near.path)}, which differs in upper and lower case"
+                exact = _plain(near.path).startswith(_plain(name))
+                why = "has an extension, which the row lacks" if exact else "differs in upper and lower case"
+                return f"{printable(near.path)}, which {why}"
         return "no video for it"
 
     def _usable(self, clips: Iterable[Clip]) -> Iterator[Clip]:
