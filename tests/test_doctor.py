@@ -341,4 +341,4 @@ def test_a_text_encoder_that_cannot_be_had_is_named_before_the_stages(
 
 def test_a_file_without_bytes_is_named(folder: Path) -> None:
     (folder / "own" / "2.mp4").touch()
-    assert told(raw.entries(), "note") == ["data/raw/own/2.mp4 has no bytes: copy it again"]
+    assert told(raw.entries(), "note") == ["data/raw/own/2.mp4 has no bytes. Copy it again, or remove it"]

@@ -33,7 +33,8 @@ def entries() -> Iterator[Finding]:
         for folder, found in ((folder, datasets.scan(folder)) for folder in sets):
             refused += found.refused
             notes += [f"{printable(folder)}: {note}" for note in found.notes]
-    notes += [f"{printable(path)} has no bytes: copy it again" for path in files if _size(path) == 0]
+    empty = [path for path in files if _size(path) == 0]
+    yield from (Finding("note", f"{printable(path)} has no bytes", "Copy it again, or remove it") for path in empty)
     yield from (Finding("note", told) for told in (*(refusal.message for refusal in refused), *notes))
     if not faults:
         yield Finding("ok", f"{paths.RAW} is fine: {len(files)} files in {len(sets)} data sets")
