@@ -8,12 +8,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from pipeline import tables
-from pipeline.datasets.refusal import printable
+from pipeline.datasets.refusal import counted, printable
 
 DEGREES = ("neutral", "weakly {}", "{}", "highly {}")  # CMU-MOSI's annotators had these for 0 to 3
 SYNTHETIC = "WARNING: this run was trained on SYNTHETIC clips. Its numbers show that the pipeline runs and say nothing about people."
 HEAD = "clip"
 SHOWN = 60  # words of a transcript that are printed
+SHORT = "windows: none, as the clip is no longer than one (serve.window_seconds of params.yaml)"
 INDENT = 4  # of what stands below a clip's numbers
 COLUMNS = (
     *("clip", "start", "end", "sentiment", "polarity", "text", "audio", "vision"),
@@ -51,7 +52,8 @@ class About:
 
     run: <dataset>/<network>-<seed>, or the published folder; synthetic: trained on made clips; label_range: lowest and highest
     label of its data set, less offset; neutral: 0 on that scale; offset: the neutral label of the label file: whoever adds it to
-    label_range, prediction, text, audio and vision has the label file's scale.
+    label_range, prediction, text, audio and vision has the label file's scale; train_clips: labelled clips that it was trained
+    on, None where it is not known (a published run's).
     """
 
     run: str
@@ -59,6 +61,7 @@ class About:
     label_range: tuple[float, float]
     neutral: float = 0.0
     offset: float = 0.0
+    train_clips: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +85,8 @@ def polarity(value: float, label_range: tuple[float, float]) -> str:
     """A sentiment in words: neutral; weakly negative, negative, highly negative; and the same of positive.
 
     The distance from 0, which is neutral, to that end of the range is cut as CMU-MOSI's is, whose labels from 0 to 3 have these names: of
-    the nearest one. A value beyond the range counts as its end.
+    the nearest one: on -3 to 3 weakly begins at 0.5, the plain word at 1.5, highly at 2.5. A value beyond
+    the range counts as its end.
     """
     low, high = label_range
     degree = min(3, int(3 * value / (low if value < 0 else high) + 0.5))
@@ -131,7 +135,7 @@ def rows(one: Prediction) -> Iterator[dict[str, object]]:
 
 
 def number(value: float | None) -> str:
-    return "–" if value is None else f"{value:+.2f}"
+    return "–" if value is None else f"{value:+z.2f}"  # no -0.00
 
 
 def scale(label_range: tuple[float, float], offset: float) -> str:
@@ -156,19 +160,39 @@ def _print(predictions: Sequence[Prediction]) -> None:
     console.print(Text(printable(f"Run {first.run}. {scale(first.label_range, first.offset)}")))
     if first.synthetic:
         console.print(Text(SYNTHETIC, style="bold red"))
+    if few := _too_few(first):
+        console.print(Text(few, style="bold red"))
     names = list(map(printable, _names(predictions)))
-    width = max(len(HEAD), *map(len, names))
+    course = [_span(window) for one in predictions for window in one.windows or ()]
+    width = max(map(len, (HEAD, *names, *course)))
     console.print(Text(_line(HEAD, width, "sentiment", "", *tables.MODALITIES), style="bold"), soft_wrap=True)
     for one, name in zip(predictions, names, strict=True):
         console.print(Text(_line(name, width, *_cells(one))), soft_wrap=True)
         source = f"words ({one.transcript_source}): {_short(one.transcript)}" if one.transcript else ""
-        notes = (source, f"notes: {', '.join(one.flags)}" if one.flags else "", one.error and f"failed: {one.error}")
+        notes = (
+            source,
+            f"notes: {', '.join(one.flags)}" if one.flags else "",
+            SHORT if one.windows == [] and not one.error else "",
+            one.error and f"failed: {one.error}",
+        )
         for note in filter(None, notes):
             console.print(Padding(Text(printable(note)), (0, 0, 0, INDENT), expand=False))
         for window in one.windows or ():
-            console.print(
-                Text(_line(f"  {window.start:.1f} to {window.end:.1f} s", width, *_cells(window))), soft_wrap=True
-            )
+            console.print(Text(_line(_span(window), width, *_cells(window))), soft_wrap=True)
+
+
+def _too_few(about: About) -> str:
+    """A sentence where the run was trained on so few clips that its numbers mean nothing."""
+    from model.measures.results import ENOUGH
+
+    if about.train_clips is None or about.train_clips >= ENOUGH["train"]:
+        return ""
+    found = counted("clip", about.train_clips)
+    return f"WARNING: this run was trained on {found}; at least {ENOUGH['train']} are needed. Its numbers mean nothing."
+
+
+def _span(window: Window) -> str:
+    return f"  {window.start:.1f} to {window.end:.1f} s"
 
 
 def _short(transcript: str) -> str:

@@ -1,7 +1,7 @@
 """The features of a clip, extracted, or of a data set, read, as pandas."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Literal, cast, get_args
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from app.settings import Settings
 from model import run_files
 from pipeline import features as extraction
 from pipeline import media, params, paths, tables
-from pipeline.errors import MediaError, Reason, StageError, TableError
+from pipeline.errors import MediaError, ParamsError, Reason, StageError, TableError
 from pipeline.execution.processes import Processes, use_threads
 from pipeline.features import Recipe
 from pipeline.tables import FeatureMetadata, Frames
@@ -24,11 +24,20 @@ Modality = Literal["audio", "vision"]
 
 def features(source: str | Path, modality: Modality, run: str | Path | None) -> "pd.DataFrame":
     """As rawmsa.features has it."""
+    if modality not in get_args(Modality):
+        raise TableError(
+            f"There are no {modality!r} features to give; modality is one of: {', '.join(get_args(Modality))}."
+        )
     folder = paths.features(modality, str(source))
     return _of_clip(Path(source), modality, run) if Path(source).is_file() else _of_data_set(folder, Path(source))
 
 
 def _of_clip(clip: Path, modality: Modality, run: str | Path | None) -> "pd.DataFrame":
+    if run is None and not paths.PARAMS.is_file():
+        raise ParamsError(
+            f"No run is named, and {Path.cwd()} has no {paths.PARAMS}, which names the extractor. Name a run: features(..., "
+            "run=FOLDER) with a folder of rawmsa publish or of a project's data/runs, or start Python in a project's folder."
+        )
     if run is None:
         chosen: Recipe | None = extraction.recipe(modality, params.load(modality, extraction.Params))
         threads, options = params.threads(), settings.of_project()

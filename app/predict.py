@@ -75,8 +75,8 @@ def located(run: str | None) -> Path:
     if not paths.PARAMS.is_file():
         told = f"{run} is no folder of rawmsa publish, and the" if run else "No run is named, and the"
         raise TableError(
-            f"{told} folder {Path.cwd()} is no project of rawmsa: it has no {paths.PARAMS}. Name a run's folder (--run FOLDER; "
-            "rawmsa publish RUN --to FOLDER makes one), or start in the project's folder."
+            f"{told} folder {Path.cwd()} is no project of rawmsa: it has no {paths.PARAMS}. Name a run's folder (--run FOLDER, in "
+            "Python run=FOLDER; rawmsa publish RUN --to FOLDER makes one), or start in the project's folder."
         )
     from model import evaluate
 
@@ -170,7 +170,7 @@ def recipe(modality: str, made: RunRecord) -> features.Recipe | None:
     if recorded.imported:
         raise TableError(
             f"The run was trained on imported {modality} features, which nothing here can extract from a video. "
-            "Name a run that was trained on videos: --run <dataset>/<network>"
+            'Name a run that was trained on videos: --run <dataset>/<network>, in Python run="<dataset>/<network>"'
         )
     return features.recipe(modality, _options(recorded))
 
@@ -238,7 +238,14 @@ def about(folder: Path, made: RunRecord) -> About:
         synthetic=made.synthetic,
         label_range=made.label_range,
         offset=made.neutral,
+        train_clips=_train_clips(folder),
     )
+
+
+def _train_clips(folder: Path) -> int | None:
+    """Labelled clips that a run was trained on; a published folder does not tell."""
+    file = folder / run_files.PREDICTIONS
+    return tables.read(file, columns=["split"])["split"].to_pylist().count("train") if file.is_file() else None
 
 
 def _shaped(modality: str, frames: Frames | None, spoken: assemble.Spoken, made: RunRecord) -> assemble.Shaped:

@@ -126,6 +126,9 @@ class Model:
     def __enter__(self) -> "Model":
         return self
 
+    def __repr__(self) -> str:
+        return f"Model({self.about.run!r})"
+
     def __exit__(self, *_: object) -> None:
         self.close()
 

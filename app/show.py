@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from app.answers import number
 from pipeline import params, paths, tables
 from pipeline.datasets.refusal import printable
 from pipeline.errors import RawmsaError
@@ -76,11 +77,11 @@ def _sentiment(row: ClipRow) -> Iterator[tuple[str, str]]:
     """The label and every network's prediction, where there are any."""
     for label in tables.read_rows(LabelRow, paths.LABELS, row.id):
         if label.dataset == row.dataset and label.label is not None:
-            yield "label", f"{label.label:+.2f} ({label.split})"
+            yield "label", f"{number(label.label)} ({label.split})"
     predictions = tables.read(paths.PREDICTIONS, clip=row.id).to_pylist() if paths.PREDICTIONS.is_file() else []
     seeds: dict[str, list[float]] = {}
     for found in predictions:
         if found["dataset"] == row.dataset:
             seeds.setdefault(f"{found['network']} trained on {found['trained_on']}", []).append(found["prediction"])
     for network, values in seeds.items():
-        yield "prediction", f"{np.mean(values):+.2f} by {network}, mean of seeds: {len(values)}"
+        yield "prediction", f"{number(float(np.mean(values)))} by {network}, mean of seeds: {len(values)}"

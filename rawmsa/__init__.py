@@ -4,7 +4,7 @@
 
     model = rawmsa.load("demo/self_mm")  # a trained run, or a folder of `rawmsa publish`; loaded once
     model.predict("clip.mp4")  # the sentiment of any clip, as a record
-    rawmsa.features("clip.mp4", "audio")  # the features of any clip: one row per frame
+    rawmsa.features("clip.mp4", "audio")  # the features of any clip: one row per frame; run= names a run whose extractor it takes
     rawmsa.dataset("demo")  # a training table: one row per clip
     rawmsa.runs()  # what was trained, and how well
 
@@ -124,7 +124,8 @@ def features(source: str | Path, modality: Literal["audio", "vision"], run: str 
     Args:
         source: The path of a video; or the name of a folder of data/features/<modality>, whose clips the stages extracted.
         modality: "audio" or "vision".
-        run: For a video, a run as `load` takes it: its extractor is used. None takes the extractor of params.yaml.
+        run: For a video, a run as `load` takes it: its extractor is used; outside a project it must be named. None takes the
+            extractor of params.yaml.
 
     Returns:
         One row per frame, one named column per feature, float32. The index is time, in seconds from the clip's start; of a data
@@ -134,7 +135,7 @@ def features(source: str | Path, modality: Literal["audio", "vision"], run: str 
     Raises:
         MediaError: The video cannot be used.
         ParamsError: No run is named, and Python was not started in a project's folder.
-        TableError: The run is not there.
+        TableError: The run is not there, or the modality is another.
         StageError: The extraction crashed, or took more time or memory than limits of params.yaml allow.
 
     Example:

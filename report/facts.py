@@ -31,7 +31,7 @@ UNKNOWN = {  # of a data set that has nothing but refused rows
     "synthetic": False,
 }
 SPOKEN = ["id", "text", "spoken", "source", "model", "confidence", "flags"]
-EXTRACTED = ["id", "status", "reason", "flags", "n_frames", "mask"]
+EXTRACTED = ["id", "status", "reason", "n_frames", "mask"]
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,6 @@ class Extraction:
     present: Share  # frames that have something to say (a face), of all
     voiced: Share | None  # of the present frames; None: no column tells
     failed: list[Row]  # id, reason
-    flags: dict[str, list[Flagged]]  # by clip id, of those that have any
 
 
 @dataclass(frozen=True)
@@ -76,6 +75,7 @@ class Dataset:
     labels: dict[str, Row]
     transcripts: dict[str, Row]
     extractions: dict[str, Extraction]  # audio, vision; one without a file is left out
+    odd: dict[str, dict[str, list[Flagged]]]  # by modality as extractions, then by clip id, of those that have flags
     textless: str  # why no clip has a text, where its encoder could not be had
     cut: dict[str, list[Flagged]]  # by clip id, of those that are longer than what a network takes
     refused: list[Row]
@@ -125,8 +125,8 @@ class Dataset:
     def _flagged(self, clip: str) -> Iterator[tuple[str, Flagged]]:
         for stage, row in (("clip: ", self.clips[clip]), ("transcript: ", self.transcripts.get(clip, {}))):
             yield from ((stage, Flagged.parse(flag)) for flag in row.get("flags", []))
-        for modality, part in self.extractions.items():
-            yield from ((f"{modality}: ", flagged) for flagged in part.flags.get(clip, []) if flagged.odd)
+        for modality, flags in self.odd.items():
+            yield from ((f"{modality}: ", flagged) for flagged in flags.get(clip, []) if flagged.odd)
         yield from (("", flagged) for flagged in self.cut.get(clip, []))
 
     def predicted(self, network: str, seed: int, trained_on: str) -> list[Row]:
@@ -150,6 +150,7 @@ def read() -> list[Dataset]:
             labels=_by_id(labels.get(name, [])),
             transcripts=_transcripts(name) if name in clips else {},
             extractions=_extractions(name) if name in clips else {},
+            odd=_odd(name) if name in clips else {},
             textless=_textless(name) if name in clips else "",
             cut=_cut(paths.table(name)),
             refused=refused.get(name, []),
@@ -162,8 +163,8 @@ def read() -> list[Dataset]:
 
 
 def bare() -> list[Dataset]:
-    """Every data set with its settings, clips and labels, which tables of results need. Raises TableError where ingest's tables
-    are missing."""
+    """Every data set with its settings, clips and labels, which tables of results need, and its clips' flags, of the stages that
+    have run. Raises TableError where ingest's tables are missing."""
     settings = tables.read_json(paths.DATASETS)
     clips = dict(tables.by_dataset(tables.read(paths.CLIPS)))
     labels = dict(tables.by_dataset(tables.read(paths.LABELS)))
@@ -174,10 +175,11 @@ def bare() -> list[Dataset]:
             settings=UNKNOWN | found,
             clips=_by_id(clips.get(name, [])),
             labels=_by_id(labels.get(name, [])),
-            transcripts={},
+            transcripts=_transcripts(name),
             extractions={},
+            odd=_odd(name),
             textless=_textless(name),
-            cut={},
+            cut=_cut(paths.table(name)),
             refused=[],
             runs={},
             predictions=nothing,
@@ -210,8 +212,20 @@ def _textless(dataset: str) -> str:
 
 
 def _extractions(dataset: str) -> dict[str, Extraction]:
-    files = {modality: paths.features(modality, dataset) for modality in ("audio", "vision")}
-    return {modality: _extraction(path) for modality, path in files.items() if path.is_dir()}
+    return {modality: _extraction(path) for modality, path in _extracted(dataset).items()}
+
+
+def _odd(dataset: str) -> dict[str, dict[str, list[Flagged]]]:
+    return {
+        modality: _flags(tables.read(path, ["id", "flags"]).to_pylist())
+        for modality, path in _extracted(dataset).items()
+    }
+
+
+def _extracted(dataset: str) -> dict[str, Path]:
+    """The folders of frames that are there, by modality."""
+    folders = {modality: paths.features(modality, dataset) for modality in ("audio", "vision")}
+    return {modality: path for modality, path in folders.items() if path.is_dir()}
 
 
 def _extraction(path: Path) -> Extraction:
@@ -221,7 +235,6 @@ def _extraction(path: Path) -> Extraction:
         present=Share(sum(sum(row["mask"]) for row in rows), sum(row["n_frames"] for row in rows)),
         voiced=_voiced(path),
         failed=[{"id": row["id"], "reason": row["reason"]} for row in rows if row["status"] == "failed"],
-        flags=_flags(rows),
     )
 
 

@@ -71,6 +71,22 @@ def test_the_scale_and_the_run_are_at_the_head(capsys: pytest.CaptureFixture[str
     assert synthetic[1].startswith("WARNING: this run was trained on SYNTHETIC clips.")
 
 
+def test_a_run_of_too_few_clips_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    few, enough = (Prediction(clip="c.mp4", **ABOUT, train_clips=count) for count in (29, 30))
+    assert "WARNING: this run was trained on 29 clips; at least 30 are needed." in shown(capsys, [few])[1]
+    assert "WARNING" not in shown(capsys, [enough])[1]
+
+
+def test_windows_stand_below_each_other_and_none_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    course = [Window(start=start, end=start + 4, prediction=-0.001) for start in (0.0, 8.0, 100.0)]
+    one = Prediction(clip="c.mp4", prediction=1.0, windows=course, **ABOUT)
+    _, out, _ = shown(capsys, [one])
+    lines = [line for line in out.splitlines() if line.endswith(("–", "sentiment"))]
+    assert "-0.00" not in out and len({line.index("+") for line in lines if "+" in line}) == 1
+    assert "windows: none, as the clip is no longer than one" in shown(capsys, [replace(one, windows=[])])[1]
+    assert "windows:" not in shown(capsys, [replace(one, windows=None)])[1]
+
+
 def test_one_clip_that_failed_is_counted_and_the_exit_code_tells(capsys: pytest.CaptureFixture[str]) -> None:
     found = [
         Prediction(clip="a/c.mp4", prediction=1.0, **ABOUT),
@@ -163,6 +179,8 @@ def test_the_own_run_comes_before_the_demos(tmp_path: Path, monkeypatch: pytest.
     assert predict.located(None) == paths.run("large", "self_mm", 1)  # mosi's features come of no video
     assert predict.located("demo/self_mm") == paths.run("demo", "self_mm", 1)
     assert predict.located(str(tmp_path / paths.run("mine", "self_mm", 1))).is_dir()
+    folder = paths.run("mine", "self_mm", 1)
+    assert predict.about(folder, run_files.read(folder)).train_clips == 5
 
 
 FACTS = media.Media(True, True, 2.0, *[None] * 6, 0, 0.0, 0.0, (Flagged(Flag.NO_FACE),))
@@ -218,6 +236,7 @@ def test_a_clip_that_crashes_costs_no_other(model: predictor.Model, monkeypatch:
     assert (later.prediction, later.error) == (0.5, None)  # its picture crashed, its sound did not
     assert "picture not used: its process ended with code -11" in later.flags
     assert mute.error == predict.NOTHING_THERE
+    assert repr(model) == "Model('mine/self_mm-1')"
     assert model.predict("a.mp4") == good and model.predict(Path("a.mp4")) == good  # a path alone is one clip
     with pytest.raises(AssetError, match="no recogniser"):  # the installation's fault, not the clip's
         model.predict(["a.mp4", "library.mp4"])

@@ -12,7 +12,7 @@ from app import predictor
 from app.answers import Prediction
 from model import train
 from pipeline import paths, tables
-from pipeline.errors import TableError
+from pipeline.errors import ParamsError, TableError
 from tests import projects
 
 ROOT = Path(__file__).parents[1]
@@ -60,6 +60,12 @@ def test_what_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         rawmsa.dataset("none")
     with pytest.raises(TableError, match="none is no file, and there are no features data/features/audio/none"):
         rawmsa.features("none", "audio")
+    Path("clip.mpg").touch()
+    for modality in ("text", "face"):
+        with pytest.raises(TableError, match=f"no '{modality}' features to give; modality is one of: audio, vision"):
+            rawmsa.features("clip.mpg", modality)  # type: ignore[arg-type]  # a user's mistake
+    with pytest.raises(ParamsError, match=r"No run is named, .*features\(\.\.\., run=FOLDER\)"):
+        rawmsa.features("clip.mpg", "audio")
 
 
 def test_runs_are_a_row_a_run(trainable: Path, in_process: None) -> None:
