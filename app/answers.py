@@ -145,6 +145,16 @@ def scale(label_range: tuple[float, float], offset: float) -> str:
     return f"{told} {tables.scale(label_range, offset)}".rstrip()
 
 
+def mapped_from(own: tuple[float, float], shown: tuple[float, float]) -> str:
+    """A run's label range, where its numbers were brought from there to another, 0 to 0; else ""."""
+    return "" if own == shown else bounds(own)
+
+
+def bounds(label_range: tuple[float, float]) -> str:
+    low, high = label_range
+    return f"[{low:g}, {high:g}]"
+
+
 def _numbers(one: Outputs) -> dict[str, object]:
     modalities = {name: getattr(one, name) for name in tables.MODALITIES}
     return {"sentiment": one.prediction, "polarity": one.polarity, **modalities}

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from app.answers import SYNTHETIC, number, polarity, scale
+from app.answers import SYNTHETIC, bounds, mapped_from, number, polarity, scale
 from model import run_files
 from model.measures import results as measured
 from model.run_files import RunRecord
@@ -56,8 +56,7 @@ class Unlabelled:
     @property
     def mapped_from(self) -> str:
         """The run's label range, where its numbers were brought from there into this data set's; else ""."""
-        own = self.run.label_range if self.run else self.dataset.label_range
-        return "" if own == self.dataset.label_range else _range(own)
+        return mapped_from(self.run.label_range, self.dataset.label_range) if self.run else ""
 
     def polarity(self, row: facts.Row) -> str:
         return polarity(row["prediction"], self.dataset.label_range)
@@ -106,11 +105,6 @@ def _unlabelled(dataset: facts.Dataset) -> Unlabelled:
     best = min(runs, key=lambda key: (key[0] != dataset.name, runs[key].valid.mae, key), default=None)
     mine = sorted((row for row in rows if _run_of(row) == best), key=lambda row: row["id"])
     return Unlabelled(dataset, len(ids), runs[best] if best else None, mine)
-
-
-def _range(bounds: tuple[float, float]) -> str:
-    low, high = bounds
-    return f"[{low:g}, {high:g}]"
 
 
 def _run_of(row: facts.Row) -> tuple[str, str, int]:
@@ -173,7 +167,7 @@ def _print_clips(console: Console, one: Unlabelled) -> None:
     )
     if one.mapped_from:
         console.print(
-            Text(f"The run's numbers are mapped from {one.mapped_from} to {_range(one.dataset.label_range)}, 0 to 0.")
+            Text(f"The run's numbers are mapped from {one.mapped_from} to {bounds(one.dataset.label_range)}, 0 to 0.")
         )
     if one.run.synthetic:
         console.print(Text(SYNTHETIC, style="bold red"))

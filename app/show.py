@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from app.answers import number
+from app.answers import bounds, mapped_from, number
+from model import run_files
 from pipeline import params, paths, tables
 from pipeline.datasets.refusal import printable
 from pipeline.errors import RawmsaError
@@ -82,6 +83,15 @@ def _sentiment(row: ClipRow) -> Iterator[tuple[str, str]]:
     seeds: dict[str, list[float]] = {}
     for found in predictions:
         if found["dataset"] == row.dataset:
-            seeds.setdefault(f"{found['network']} trained on {found['trained_on']}", []).append(found["prediction"])
+            run = paths.run(found["trained_on"], found["network"], found["seed"])
+            name = f"{found['network']} trained on {found['trained_on']}{_mapped(run, row.dataset)}"
+            seeds.setdefault(name, []).append(found["prediction"])
     for network, values in seeds.items():
         yield "prediction", f"{number(float(np.mean(values)))} by {network}, mean of seeds: {len(values)}"
+
+
+def _mapped(run: Path, dataset: str) -> str:
+    """That its numbers were brought from the run's label range to the data set's, where they were."""
+    shown = tables.read_facts(paths.DATASETS)[dataset].label_range
+    own = run_files.read(run).label_range if run_files.is_run(run) else shown
+    return f", mapped from {bounds(own)} to {bounds(shown)}" if mapped_from(own, shown) else ""

@@ -4,7 +4,7 @@
 
     model = rawmsa.load("demo/self_mm")  # a trained run, or a folder of `rawmsa publish`; loaded once
     model.predict("clip.mp4")  # the sentiment of any clip, as a record
-    rawmsa.features("clip.mp4", "audio")  # the features of any clip: one row per frame; run= names a run whose extractor it takes
+    rawmsa.features("clip.mp4", "audio")  # the features of any clip: one row per frame; run= for a run's extractor
     rawmsa.dataset("demo")  # a training table: one row per clip
     rawmsa.runs()  # what was trained, and how well
 
