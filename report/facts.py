@@ -239,9 +239,11 @@ def _extraction(path: Path) -> Extraction:
 
 
 def _cut(folder: Path) -> dict[str, list[Flagged]]:
-    """What a training table says is cut; nothing where it is not made yet."""
-    made = (folder / tables.TABLE).is_file()
-    return _flags(tables.read_arrow(folder).select(["id", "flags"]).to_pylist()) if made else {}
+    """What a training table says is cut; nothing where it is not made yet, or an older version made it."""
+    if not (folder / tables.TABLE).is_file():
+        return {}
+    table = tables.read_arrow(folder)
+    return _flags(table.select(["id", "flags"]).to_pylist()) if "flags" in table.column_names else {}
 
 
 def _flags(rows: list[Row]) -> dict[str, list[Flagged]]:
