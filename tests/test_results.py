@@ -85,6 +85,9 @@ def test_a_clips_flags_and_a_mapped_scale_stand_with_its_number(capsys: pytest.C
         first, second, *_ = csv.DictReader(opened)
     assert first["flags"] == f"transcript: {Flagged(Flag.NOBODY_SPEAKS)}; vision: no face" and second["flags"] == ""
     assert first["mapped_from"] == "[-2, 2]"
+    paths.PARAMS.write_text("{}")
+    data.main("mine")
+    assert "  flag: vision: no face: 1 clip" in capsys.readouterr().out.splitlines()
 
 
 def test_a_refused_data_set_is_named_with_its_reason(capsys: pytest.CaptureFixture[str]) -> None:
