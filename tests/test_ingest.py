@@ -239,7 +239,7 @@ def test_a_data_set_is_shown_with_all_that_is_not_used(labelled: Path, capsys: p
     assert shown[0] == "own: 4 clips"
     assert "  splits (mode): train 1, test 1; without a label 2" in shown
     assert "  labels: from 1 to 5; range 1 to 5, neutral 3" in shown
-    assert "  flag: no sound: 1 clip" in shown and "  note: 1 column of label.csv is not read: who." in shown
+    assert "  flag: clip: no sound: 1 clip" in shown and "  note: 1 column of label.csv is not read: who." in shown
     at = shown.index("  refused: no clip: 2")
     assert "line 4: found no video" in shown[at + 1] and "line 5: found no video" in shown[at + 2]
     unknown = CliRunner().invoke(app, ["data", "onw"])
