@@ -84,9 +84,9 @@ class Prediction(Outputs, About):
 def polarity(value: float, label_range: tuple[float, float]) -> str:
     """A sentiment in words: neutral; weakly negative, negative, highly negative; and the same of positive.
 
-    The distance from 0, which is neutral, to that end of the range is cut as CMU-MOSI's is, whose labels from 0 to 3 have these names: of
-    the nearest one: on -3 to 3 weakly begins at 0.5, the plain word at 1.5, highly at 2.5. A value beyond
-    the range counts as its end.
+    CMU-MOSI's labels 0 to 3 have these names; a value has the name of the nearest label. On -3 to 3 "weakly" begins at 0.5, the
+    plain word at 1.5, "highly" at 2.5; other ranges are scaled to that, each side of 0 by its own end. A value beyond the range
+    counts as its end.
     """
     low, high = label_range
     degree = min(3, int(3 * value / (low if value < 0 else high) + 0.5))
@@ -170,7 +170,7 @@ def _print(predictions: Sequence[Prediction]) -> None:
     console.print(Text(printable(f"Run {first.run}. {scale(first.label_range, first.offset)}")))
     if first.synthetic:
         console.print(Text(SYNTHETIC, style="bold red"))
-    if few := _too_few(first):
+    if few := too_few(first.train_clips):
         console.print(Text(few, style="bold red"))
     names = list(map(printable, _names(predictions)))
     course = [_span(window) for one in predictions for window in one.windows or ()]
@@ -191,13 +191,13 @@ def _print(predictions: Sequence[Prediction]) -> None:
             console.print(Text(_line(_span(window), width, *_cells(window))), soft_wrap=True)
 
 
-def _too_few(about: About) -> str:
-    """A sentence where the run was trained on so few clips that its numbers mean nothing."""
+def too_few(train_clips: int | None) -> str:
+    """A sentence where a run was trained on so few clips that its numbers mean nothing; else "". None: not known."""
     from model.measures.results import ENOUGH
 
-    if about.train_clips is None or about.train_clips >= ENOUGH["train"]:
+    if train_clips is None or train_clips >= ENOUGH["train"]:
         return ""
-    found = counted("clip", about.train_clips)
+    found = counted("clip", train_clips)
     return f"WARNING: this run was trained on {found}; at least {ENOUGH['train']} are needed. Its numbers mean nothing."
 
 

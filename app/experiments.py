@@ -63,24 +63,20 @@ class Line:
     keys: tuple[str, ...]  # of the runs in the cache
 
 
-def lines() -> list[Line]:
-    """A line for each network, data set and experiment; baselines come before their experiments, old before new.
-
-    Raises RawmsaError outside a git repository, or where git has no commit.
-    """
-    return [line for revision in _revisions() for line in _lines(revision)]
-
-
 def listing(as_json: bool, file: Path | None) -> None:
-    """Print them as a table, or as JSON; with `file`, write them as CSV."""
-    found = lines()
+    """Print a line for each network, data set and experiment, as a table or as JSON; with `file`, write them as CSV.
+
+    Baselines come before their experiments, old before new. Raises RawmsaError where git has no commit, or DVC is missing.
+    """
+    revisions = _revisions()
+    found = [line for revision in revisions for line in _lines(revision)]
     if file:
         _write(file, found)
     elif as_json:
         print(json.dumps([vars(line) for line in found], indent=2, ensure_ascii=False))
     elif found:
         _print(found)
-    if not any(line.commit != line.baseline for line in _revisions()):
+    if not any(one.commit != one.baseline for one in revisions):
         print("There are no experiments yet. Make one with: dvc exp run --name NAME -S KEY=VALUE", file=sys.stderr)
 
 
@@ -88,8 +84,10 @@ def names() -> dict[str, list[str]]:
     """The experiments that hold a run, by its key in the cache; empty where there are none."""
     found: dict[str, list[str]] = {}
     try:
-        every = lines()
-    except RawmsaError:  # no git: no experiments
+        revisions = _revisions()
+        experiments = [one for one in revisions if one.commit != one.baseline]
+        every = [line for one in (revisions if experiments else ()) for line in _lines(one)]
+    except RawmsaError:  # without git or DVC there are none
         return found
     for line in every:
         for key in line.keys:
@@ -157,14 +155,19 @@ def _scored(metrics: Mapping[str, Mapping[str, Mapping[str, object]]]) -> set[tu
 
 def _runs(commit: str) -> list[RunRecord]:
     """The records of data/runs as DVC's cache holds them for this commit; none where it does not."""
-    from dvc.api import DVCFileSystem
-
-    files = DVCFileSystem(rev=commit)
+    try:
+        from dvc.api import DVCFileSystem
+        from dvc.exceptions import DvcException
+    except ImportError:
+        raise RawmsaError(
+            "DVC is not installed, and DVC's experiments need it. Install it with: make install"
+        ) from None
     found = []
     try:
+        files = DVCFileSystem(rev=commit)
         for file in sorted(files.glob(f"{paths.RUNS}/*/*/{run_files.RUN}")):
             found.append(RunRecord.model_validate_json(files.read_text(file)))
-    except (OSError, ValidationError):  # not in the cache any more, or of another version
+    except (OSError, DvcException, ValidationError):  # not in the cache any more, no DVC project, or of another version
         return []
     return found
 

@@ -238,11 +238,11 @@ def about(folder: Path, made: RunRecord) -> About:
         synthetic=made.synthetic,
         label_range=made.label_range,
         offset=made.neutral,
-        train_clips=_train_clips(folder),
+        train_clips=train_clips(folder),
     )
 
 
-def _train_clips(folder: Path) -> int | None:
+def train_clips(folder: Path) -> int | None:
     """Labelled clips that a run was trained on; a published folder does not tell."""
     file = folder / run_files.PREDICTIONS
     return tables.read(file, columns=["split"])["split"].to_pylist().count("train") if file.is_file() else None

@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from app.answers import SYNTHETIC, bounds, mapped_from, number, polarity, scale
+from app.answers import SYNTHETIC, bounds, mapped_from, number, polarity, scale, too_few
+from app.predict import train_clips
 from model import run_files
 from model.measures import results as measured
 from model.run_files import RunRecord
@@ -171,6 +172,8 @@ def _print_clips(console: Console, one: Unlabelled) -> None:
         )
     if one.run.synthetic:
         console.print(Text(SYNTHETIC, style="bold red"))
+    if few := too_few(train_clips(paths.run(one.run.dataset, one.run.network, one.run.seed))):
+        console.print(Text(few, style="bold red"))
     drawn = Table(box=None, padding=(0, 2, 0, 0))
     for head, narrow in (("clip", False), ("sentiment", True), ("polarity", True), ("notes", False)):
         drawn.add_column(head, overflow="fold", no_wrap=narrow)

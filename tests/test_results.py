@@ -110,9 +110,15 @@ def test_a_refused_data_set_is_named_with_its_reason(capsys: pytest.CaptureFixtu
         results.main(None)
 
 
-def test_a_synthetic_run_is_said_loudly(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_synthetic_run_and_one_of_too_few_clips_are_said_loudly(capsys: pytest.CaptureFixture[str]) -> None:
     unlabelled("demo", synthetic=True)
-    assert "\nWARNING: this run was trained on SYNTHETIC clips." in shown(capsys)
+    learnt = [{"id": str(n), "split": "train" if n < 29 else "valid", "fusion": 0.0} for n in range(40)]
+    tables.write(
+        paths.run("demo", "self_mm", 1111) / "predictions.parquet", tables.rows(tables.RUN_PREDICTIONS, learnt)
+    )
+    printed = shown(capsys)
+    assert "\nWARNING: this run was trained on SYNTHETIC clips." in printed
+    assert "\nWARNING: this run was trained on 29 clips; at least 30 are needed. Its numbers mean nothing." in printed
 
 
 def test_what_to_do_is_said_where_there_is_nothing(capsys: pytest.CaptureFixture[str]) -> None:
